@@ -1,0 +1,109 @@
+"""Credits: a wallet per user, the entries that explain it, and the prices.
+
+`billing.ledger` is the only writer of Wallet and Entry. A trigger refuses UPDATE and
+DELETE of entries.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from billing.fields import Credits
+
+
+class Wallet(models.Model):
+    """What a user may spend, and what is set aside for unfinished jobs."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="wallet"
+    )
+    available = Credits(default=0)
+    held = Credits(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(available__gte=0), name="wallet_available_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(held__gte=0), name="wallet_held_not_negative"
+            ),
+        ]
+
+
+class Entry(models.Model):
+    """One movement of credits. `amount` changes `available`, `held_amount` `held`."""
+
+    class Kind(models.TextChoices):
+        GRANT = "grant"
+        PURCHASE = "purchase"
+        HOLD = "hold"
+        SETTLE = "settle"
+        ADJUSTMENT = "adjustment"
+        REFUND = "refund"
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries")
+    kind = models.CharField(max_length=16, choices=Kind)
+    amount = Credits()
+    held_amount = Credits(default=0)
+    available_after = Credits()
+    held_after = Credits()
+    reference = models.CharField(max_length=100)
+    settles = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="settled_by"
+    )
+    note = models.CharField(max_length=300, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "reference"], name="entry_once_per_kind_and_reference"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="settle") & Q(settles__isnull=False)
+                | ~Q(kind="settle") & Q(settles__isnull=True),
+                name="entry_settles_iff_settle",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="hold")
+                | Q(amount__lte=0, held_amount=-F("amount")),
+                name="entry_hold_moves_to_held",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="settle")
+                | Q(amount__gte=0, held_amount__lte=0, amount__lte=-F("held_amount")),
+                name="entry_settle_gives_back_at_most_the_hold",
+            ),
+        ]
+        indexes = [models.Index(fields=["wallet", "-id"], name="entry_statement")]
+
+
+class Price(models.Model):
+    """What one job of an operation costs; a row that names an engine goes first."""
+
+    operation = models.CharField(max_length=40)
+    engine = models.CharField(max_length=80, blank=True)
+    credits = Credits()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation", "engine"], name="price_once_per_operation_and_engine"
+            ),
+            models.CheckConstraint(
+                condition=Q(credits__gte=0), name="price_not_negative"
+            ),
+        ]

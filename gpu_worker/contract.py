@@ -1,0 +1,292 @@
+"""The wire between the platform and the GPU workers, and nothing else.
+
+Standard library only: both programs import it, and neither sees more of the other.
+Every value is a frozen dataclass that travels as JSON; decoding is strict about types
+and ignores members that a newer version added.
+
+    broker   Message: one or more Assignments          platform -> worker
+    link     Call: claims, beats, reports, ...         worker   -> platform
+             Answer: grants, acknowledgements, stops   platform -> worker
+
+The rules by which these values make a job survive are in the docstrings of
+`jobs.link` (the platform's side) and `gpu_worker.link` (the worker's).
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+VERSION = 1
+RUN_TASK = "gpu_worker.run"
+"""The name of the one Celery task."""
+
+T = TypeVar("T")
+
+
+class ContractError(ValueError):
+    """The other side sent something that is not in the contract."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """One engine for one operation, as its worker announces it.
+
+    `parameters` is a JSON schema (2020-12) of the operation's parameters. `images` is
+    the least and the greatest number of input images. A run may take
+    `run_limit_s + run_limit_s_per_mp * megapixels` seconds.
+    """
+
+    operation: str
+    engine: str
+    queue: str
+    parameters: dict[str, Any]
+    title: str = ""
+    images: tuple[int, int] = (1, 1)
+    roles: tuple[str, ...] = ()
+    results: int = 1
+    batch_size: int = 1
+    run_limit_s: float = 60
+    run_limit_s_per_mp: float = 0
+    licence: str = ""
+    extra: str = ""
+    weights: str = ""
+    gpu_memory_gb: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """One input image. `location` says how to read it: `file:` path or `https:` URL."""
+
+    role: str
+    location: str
+    content_type: str = ""
+    size_bytes: int = 0
+    width_px: int = 0
+    height_px: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a worker needs to begin a job; the rest comes with the grant.
+
+    `attempt` is the number to claim. `alone`: the job has met a dead worker, so it
+    shares the worker with nothing else.
+    """
+
+    job_id: str
+    attempt: int
+    operation: str
+    engine: str
+    parameters: dict[str, Any]
+    inputs: tuple[InputFile, ...]
+    run_limit_s: float
+    request_id: str = ""
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What the broker carries: the argument of the Celery task."""
+
+    id: str
+    assignments: tuple[Assignment, ...]
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a job: the claim is a random id that the worker chose for it."""
+
+    job_id: str
+    attempt: int
+    claim: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    step: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The run is alive. Renews its lease."""
+
+    run: Run
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Up to 4 kB of text that come with the job's next grant."""
+
+    run: Run
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFile:
+    """One stored result. `key` is that of the grant's output it was written to."""
+
+    index: int
+    key: str
+    content_type: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+    sha256: str
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run failed: a code of the API, a text for its owner, and whether to retry."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The end of a run: results, or a failure. Repeated until acknowledged."""
+
+    run: Run
+    results: tuple[ResultFile, ...] = ()
+    failure: Failure | None = None
+    engine_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Everything a worker has to say at this moment.
+
+    `incarnation` 0 asks for a new one; then the call carries nothing else to act on.
+    `number` rises with every call of an incarnation. `specs` are sent when asked for.
+    """
+
+    name: str
+    incarnation: int
+    number: int
+    queue: str
+    slots: int
+    free_slots: int
+    specs_digest: str
+    specs: tuple[EngineSpec, ...] = ()
+    claims: tuple[Run, ...] = ()
+    beats: tuple[Beat, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    hand_backs: tuple[Run, ...] = ()
+    reports: tuple[Report, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where one result may be written: `location` to write, `key` to report."""
+
+    key: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The answer to a claim. The engine starts only after `granted` is true."""
+
+    run: Run
+    granted: bool
+    outputs: tuple[Output, ...] = ()
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the platform did with a call.
+
+    `stale`: the call was not above the last one of this worker and did nothing.
+    `acknowledged`: the runs whose reports are stored. `stop`: runs to stop.
+    """
+
+    status: Literal["ok", "stale"]
+    incarnation: int
+    grants: tuple[Grant, ...] = ()
+    acknowledged: tuple[Run, ...] = ()
+    stop: tuple[Run, ...] = ()
+    send_specs: bool = False
+
+
+def specs_digest(specs: tuple[EngineSpec, ...]) -> str:
+    """A digest that changes when a worker's engines do."""
+    text = json.dumps([to_json(spec) for spec in specs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def to_json(value: Any) -> Any:
+    """The JSON form of a contract value: dataclasses become objects, tuples lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: to_json(getattr(value, name)) for name in _decoders(type(value))}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """The contract value that `value` stands for. Raises ContractError."""
+    if not isinstance(value, dict):
+        raise ContractError(f"{kind.__name__} must be an object")
+    members = {}
+    for name, (decode, required) in _decoders(kind).items():
+        if name in value:
+            members[name] = decode(value[name])
+        elif required:
+            raise ContractError(f"{kind.__name__}.{name} is missing")
+    return kind(**members)
+
+
+@cache
+def _decoders(kind: type) -> dict[str, tuple[Callable[[Any], Any], bool]]:
+    hints = typing.get_type_hints(kind)
+    return {
+        field.name: (
+            _decoder(hints[field.name], f"{kind.__name__}.{field.name}"),
+            field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _decoder(hint: Any, name: str) -> Callable[[Any], Any]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return lambda value: from_json(typing.cast(type, hint), value)
+    if origin is types.UnionType:
+        inner = _decoder(arguments[0], name)
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        item = _decoder(arguments[0], name)
+        return lambda value: tuple(item(one) for one in _checked(value, list, name))
+    if origin is Literal:
+        return lambda value: _one_of(value, arguments, name)
+    if hint is float:
+        return lambda value: _checked(value, (int, float), name)
+    return lambda value: _checked(value, origin or hint, name)
+
+
+def _checked(value: Any, kind: Any, name: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        raise ContractError(f"{name} has the wrong type")
+    return value
+
+
+def _one_of(value: Any, choices: tuple[Any, ...], name: str) -> Any:
+    if value not in choices:
+        raise ContractError(f"{name} is none of {choices}")
+    return value

@@ -1,0 +1,273 @@
+"""The rows that a job lives in. `jobs.lifecycle` is the only writer of `Job.status`.
+
+Times are the database's. Guards that must hold whatever the code does are constraints
+here, named for their promise.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from billing.fields import Credits
+
+UNFINISHED = Q(status__in=["queued", "running"])
+IN_FLIGHT = Q(status="running") | Q(status="queued", dispatched_at__isnull=False)
+ENDS = ["succeeded", "failed", "cancelled"]
+
+
+class Job(models.Model):
+    """One request for one result. Born queued by `jobs.submission`."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs"
+    )
+    test = models.BooleanField(default=False)
+    status = models.CharField(max_length=12, choices=Status)
+    created_at = models.DateTimeField(db_default=Now())
+
+    # What is asked for
+    operation = models.CharField(max_length=40)
+    engine = models.CharField(max_length=80)
+    queue = models.CharField(max_length=40)
+    parameters = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict)
+    # [{role, key, url, content_type, size_bytes, width_px, height_px, sha256}]
+    inputs = models.JSONField(default=list)
+    waiting_fetches = models.SmallIntegerField(default=0)
+    request_id = models.CharField(max_length=64, blank=True)
+    retry_of = models.UUIDField(null=True, blank=True)
+    price = Credits()
+    charged = Credits(default=0)
+
+    # The run: `attempt` is a fencing number that never falls
+    attempt = models.IntegerField(default=0)
+    claim = models.CharField(max_length=40, null=True, blank=True)
+    worker = models.CharField(max_length=80, blank=True)
+    incarnation = models.BigIntegerField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    run_limit_s = models.FloatField(default=60)
+    started_at = models.DateTimeField(null=True, blank=True)
+    progress = models.JSONField(null=True, blank=True)
+    checkpoint = models.TextField(null=True, blank=True)
+
+    # Waiting and failing
+    position = models.IntegerField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)
+    start_by = models.DateTimeField()
+    give_up_at = models.DateTimeField()
+    dispatched_at = models.DateTimeField(null=True, blank=True)
+    dispatches = models.SmallIntegerField(default=0)
+    message = models.UUIDField(null=True, blank=True)
+    failures = models.SmallIntegerField(default=0)
+    losses = models.SmallIntegerField(default=0)
+    hand_backs = models.SmallIntegerField(default=0)
+    alone = models.BooleanField(default=False)
+
+    # The end
+    ended_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    result_prefix = models.CharField(max_length=200, blank=True)
+    # [{index, key, content_type, width_px, height_px, size_bytes, sha256, details}]
+    results = models.JSONField(default=list)
+    engine_ms = models.IntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=ENDS, ended_at__isnull=False)
+                | Q(UNFINISHED, ended_at__isnull=True),
+                name="job_ended_iff_ended_at",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="running")
+                | Q(
+                    claim__isnull=False,
+                    lease_until__isnull=False,
+                    started_at__isnull=False,
+                ),
+                name="job_running_has_claim_and_lease",
+            ),
+            models.CheckConstraint(
+                condition=Q(charged=0)
+                | Q(status="succeeded", charged__lte=models.F("price")),
+                name="job_charged_only_for_success",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["user", "test", "-created_at", "-id"], name="job_list"
+            ),
+            models.Index(
+                fields=["user", "test", "status", "-created_at", "-id"],
+                name="job_list_status",
+            ),
+            models.Index(
+                fields=["user", "test", "operation", "-created_at", "-id"],
+                name="job_list_operation",
+            ),
+            models.Index(
+                fields=["queue", "user", "id"],
+                condition=Q(
+                    status="queued", dispatched_at__isnull=True, waiting_fetches=0
+                ),
+                name="job_waiting",
+            ),
+            models.Index(
+                fields=["queue", "user", "message"],
+                condition=IN_FLIGHT,
+                name="job_in_flight",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=Q(status="running"),
+                name="job_leases",
+            ),
+            models.Index(
+                fields=["start_by"],
+                condition=Q(status="queued"),
+                name="job_start_by",
+            ),
+            models.Index(
+                fields=["give_up_at"], condition=UNFINISHED, name="job_give_up"
+            ),
+            models.Index(
+                fields=["worker"],
+                condition=Q(status="running"),
+                name="job_by_worker",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=ENDS, erased_at__isnull=True),
+                name="job_expiry",
+            ),
+        ]
+
+
+class JobEvent(models.Model):
+    """What happened to a job, in order. The end happens once."""
+
+    class Type(models.TextChoices):
+        QUEUED = "queued"
+        STARTED = "started"
+        REQUEUED = "requeued"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+        ERASED = "erased"
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    type = models.CharField(max_length=12, choices=Type)
+    attempt = models.IntegerField(default=0)
+    # Why a job was requeued or failed, as a code; never a worker's traceback.
+    reason = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(type__in=ENDS), name="job_ends_once"
+            ),
+        ]
+        indexes = [models.Index(fields=["job", "id"], name="event_of_job")]
+
+
+class IdempotencyKey(models.Model):
+    """What a client's `Idempotency-Key` made, per (user, mode, key)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    test = models.BooleanField(default=False)
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)
+    made = models.UUIDField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "test", "key"], name="made_once_per_idempotency_key"
+            ),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_age")]
+
+
+class Pin(models.Model):
+    """A job whose input is another job's file, which stays until this job ends."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="pins")
+    source = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="pinned_by")
+
+
+class Fetch(models.Model):
+    """A URL input that `jobs.sources` has still to fetch; gone when it has."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="fetches")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    position = models.SmallIntegerField()
+    url = models.TextField()
+    host = models.CharField(max_length=255)
+    tries = models.SmallIntegerField(default=0)
+    claim = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    not_before = models.DateTimeField(db_default=Now())
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job", "position"], name="fetch_once_per_input"
+            ),
+        ]
+        indexes = [models.Index(fields=["not_before"], name="fetch_due")]
+
+
+class Worker(models.Model):
+    """A GPU worker process as its last link call described it."""
+
+    name = models.CharField(max_length=80, primary_key=True)
+    incarnation = models.BigIntegerField()
+    call = models.BigIntegerField(default=0)
+    queue = models.CharField(max_length=40)
+    slots = models.SmallIntegerField()
+    free_slots = models.SmallIntegerField()
+    specs_digest = models.CharField(max_length=16, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+
+class Engine(models.Model):
+    """An engine for an operation, as a worker announced it; kept when none is up."""
+
+    operation = models.CharField(max_length=40)
+    name = models.CharField(max_length=80)
+    queue = models.CharField(max_length=40)
+    spec = models.JSONField()
+    announced_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation", "name"], name="engine_once_per_operation"
+            ),
+        ]
+
+
+class KeptReport(models.Model):
+    """A report that the database refused, kept for a person to look at."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="kept_reports")
+    report = models.TextField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())

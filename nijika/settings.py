@@ -1,0 +1,156 @@
+"""Settings, grouped by subject. Every value comes through `Env`; `.env.example` lists
+all of them with what they mean."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from nijika.env import Env
+
+BASE_DIR = Path(__file__).resolve().parents[1]
+env = Env()
+
+# The program
+DEBUG = env.bool("NIJIKA_DEBUG", False)
+SECRET_KEY = env.str("NIJIKA_SECRET_KEY")
+PUBLIC_URL = env.str("NIJIKA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("NIJIKA_ALLOWED_HOSTS", default=["*"])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+ROOT_URLCONF = "nijika.urls"
+WSGI_APPLICATION = "nijika.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "drf_spectacular_sidecar",
+    "nijika",
+    "accounts",
+    "billing",
+    "jobs",
+]
+MIDDLEWARE = [
+    "nijika.middleware.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = env.bool("NIJIKA_STATIC_FROM_SOURCE", True)
+
+# The database. Threads hold their connections; `lock_timeout` bounds every wait for a
+# row, so that one locked wallet is an error for its owner and not a stall for others.
+DATABASES = {"default": env.db_url("DATABASE_URL")}
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": None,
+    "CONN_HEALTH_CHECKS": True,
+    "OPTIONS": {
+        "connect_timeout": 3,
+        "application_name": env.str("NIJIKA_PROCESS", "nijika"),
+        "options": "-c lock_timeout=2s -c statement_timeout=30s"
+        " -c idle_in_transaction_session_timeout=30s"
+        " -c plan_cache_mode=force_generic_plan",
+    },
+}
+
+# Redis: Celery's broker and a cache. Nothing in it is needed to keep a promise.
+REDIS_URL = env.str("REDIS_URL")
+BROKER_URL = env.str("NIJIKA_BROKER_URL", REDIS_URL)
+BROKER_PREFIX = env.str("NIJIKA_BROKER_PREFIX", "nijika:")
+
+# Storage: `file:///folder` or `s3://bucket/prefix`, with the usual AWS_* variables.
+STORAGE_URL = env.str("NIJIKA_STORAGE_URL", f"file://{BASE_DIR}/.nijika/storage")
+S3_ENDPOINT_URL = env.str("NIJIKA_S3_ENDPOINT_URL", "")
+S3_REGION = env.str("NIJIKA_S3_REGION", "us-east-1")
+LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
+
+# Credits
+WELCOME_CREDITS = Decimal(env.str("NIJIKA_WELCOME_CREDITS", "50"))
+
+# Operations: the engine of an operation, unless the client names one of the others.
+DEFAULT_ENGINES = env.dict(
+    "NIJIKA_DEFAULT_ENGINES", default={"removebg": "classical", "resize": "imaging"}
+)
+CHOOSABLE_ENGINES = env.list("NIJIKA_CHOOSABLE_ENGINES", default=[])
+QUEUES = env.list("NIJIKA_QUEUES", default=["cpu"])
+SCALE_TO_ZERO_QUEUES = env.list("NIJIKA_SCALE_TO_ZERO_QUEUES", default=[])
+
+# Uploads and URL inputs
+UPLOAD_LIMIT_BYTES = env.bytes_count("NIJIKA_UPLOAD_LIMIT", "50MB")
+JSON_LIMIT_BYTES = env.bytes_count("NIJIKA_JSON_LIMIT", "70MB")
+IMAGE_LIMIT_PIXELS = env.int("NIJIKA_IMAGE_LIMIT_PIXELS", 50_000_000)
+IMAGE_LIMIT_SIDE_PX = env.int("NIJIKA_IMAGE_LIMIT_SIDE_PX", 16_000)
+FETCH_ALLOWED_HOSTS = env.list("NIJIKA_FETCH_ALLOWED_HOSTS", default=[])
+FETCH_TIMEOUT_S = env.seconds("NIJIKA_FETCH_TIMEOUT", "20s")
+FETCH_PER_USER = env.int("NIJIKA_FETCH_PER_USER", 4)
+FETCH_PER_HOST = env.int("NIJIKA_FETCH_PER_HOST", 4)
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the front and jobs.api.parsing hold the limits
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
+
+# The life of a job (jobs.lifecycle, jobs.reaping)
+LEASE_S = env.seconds("NIJIKA_LEASE", "10s")
+RUN_LIMIT_GRACE_S = env.seconds("NIJIKA_RUN_LIMIT_GRACE", "5s")
+START_BY_S = env.seconds("NIJIKA_START_BY", "24h")
+GIVE_UP_S = env.seconds("NIJIKA_GIVE_UP", "72h")
+MAX_FAILURES = env.int("NIJIKA_MAX_FAILURES", 3)
+FREE_HAND_BACKS = env.int("NIJIKA_FREE_HAND_BACKS", 10)
+RETRY_BACKOFF_S = env.seconds("NIJIKA_RETRY_BACKOFF", "2s")
+RETENTION_S = env.seconds("NIJIKA_RETENTION", "24h")
+IDEMPOTENCY_S = env.seconds("NIJIKA_IDEMPOTENCY", "48h")
+
+# Dispatch (jobs.dispatch) and the other loops of control
+REPUBLISH_AFTER_S = env.seconds("NIJIKA_REPUBLISH_AFTER", "2s")
+REPUBLISH_BACKOFF_S = env.seconds("NIJIKA_REPUBLISH_BACKOFF", "30s")
+POLL_S = env.seconds("NIJIKA_POLL", "1s")
+REAP_S = env.seconds("NIJIKA_REAP", "1s")
+SWEEP_S = env.seconds("NIJIKA_SWEEP", "60s")
+ORPHAN_AFTER_S = env.seconds("NIJIKA_ORPHAN_AFTER", "1h")
+
+# The link between workers and the platform
+LINK_TOKEN = env.str("NIJIKA_LINK_TOKEN")
+LINK_URL = env.str("NIJIKA_LINK_URL", f"{PUBLIC_URL}/internal/link")
+WORKER_GONE_S = env.seconds("NIJIKA_WORKER_GONE", "6s")
+
+# The front (nijika.asgi): threads of its lanes, and what it spools
+WEB_THREADS = env.int("NIJIKA_WEB_THREADS", 4)
+WEB_UPLOAD_THREADS = env.int("NIJIKA_WEB_UPLOAD_THREADS", 2)
+WEB_LINK_THREADS = env.int("NIJIKA_WEB_LINK_THREADS", 2)
+WEB_WAITING = env.int("NIJIKA_WEB_WAITING", 512)
+SPOOL_BUDGET_BYTES = env.bytes_count("NIJIKA_SPOOL_BUDGET", "2GB")
+SPOOL_FOLDER = env.str("NIJIKA_SPOOL_FOLDER", "")
+MIN_UPLOAD_BYTES_PER_S = env.int("NIJIKA_MIN_UPLOAD_BYTES_PER_S", 2_000)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("NIJIKA_LOG_LEVEL", "INFO")},
+    # It logs a line for every 4xx, which are our callers' doing, not ours.
+    "loggers": {"django.request": {"level": "ERROR"}},
+}
