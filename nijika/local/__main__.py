@@ -1,0 +1,68 @@
+"""`python -m nijika.local run` keeps the stack up; `… demo` shows one job and stops."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from nijika.local import demo
+from nijika.local.servers import ServerFailed, free_port
+from nijika.local.stack import Stack, StackFailed
+
+USUAL_PORT = 8000
+
+
+class Stopped(BaseException):
+    """Somebody asked this process to end."""
+
+
+def main(command: str) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        return {"run": run, "demo": demo.main}[command]()
+    except (StackFailed, ServerFailed) as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return 1
+    except Stopped:
+        print("\nstopped.")
+        return 0
+
+
+def run() -> int:
+    print("Starting nijika …", flush=True)
+    with Stack(port=_port()) as stack:
+        _print_welcome(stack)
+        while True:
+            stack.check()
+            time.sleep(0.1)
+
+
+def _print_welcome(stack: Stack) -> None:
+    print(
+        f"""
+nijika runs at {stack.url} (Ctrl-C stops it)
+
+  key    {stack.key}
+  docs   {stack.url}/api/v1/docs
+
+  curl -s {stack.url}/api/v1/jobs -H 'Authorization: Bearer {stack.key}' \\
+       -F operation=removebg -F image=@{demo.PHOTO.relative_to(demo.ROOT)}
+""",
+        flush=True,
+    )
+
+
+def _port() -> int | None:
+    if os.environ.get("NIJIKA_PORT"):
+        return int(os.environ["NIJIKA_PORT"])
+    return USUAL_PORT if free_port(USUAL_PORT) == USUAL_PORT else None
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

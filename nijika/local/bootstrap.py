@@ -1,0 +1,88 @@
+"""Make `.venv` and install the locked packages of the named sets; seconds when done.
+
+Run by path with the machine's own Python, before anything is installed, so it imports
+nothing but the standard library:
+
+    python3 nijika/local/bootstrap.py run|test
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+RUN = [
+    "nijika/requirements.txt",
+    "gpu_worker/requirements.txt",
+    "nijika/local/requirements.txt",
+]
+SETS = {"run": RUN, "test": [*RUN, "tests/requirements.txt", "bench/requirements.txt"]}
+
+
+def main(name: str) -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(f"nijika needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    missing = [lock for lock in SETS[name] if not _installed(lock)]
+    if not missing:
+        return
+    began = time.monotonic()
+    if not (VENV / "bin" / "python").exists():
+        print("Making .venv …", flush=True)
+        _make_environment()
+    print(f"Installing {', '.join(missing)} (about half a minute) …", flush=True)
+    _install(missing)
+    for lock in missing:
+        _stamp(lock).write_text(_digest(lock))
+    print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
+
+
+def _installed(lock: str) -> bool:
+    stamp = _stamp(lock)
+    return stamp.exists() and stamp.read_text() == _digest(lock)
+
+
+def _stamp(lock: str) -> Path:
+    return VENV / (".installed-" + lock.replace("/", "-"))
+
+
+def _digest(lock: str) -> str:
+    return hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()
+
+
+def _make_environment() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    try:
+        venv.create(VENV, with_pip=True, symlinks=True)
+    except (subprocess.CalledProcessError, ModuleNotFoundError):
+        # Debian keeps ensurepip in a package of its own.
+        shutil.rmtree(VENV, ignore_errors=True)
+        _install_ensurepip()
+        command = [sys.executable, "-m", "venv", str(VENV)]
+        subprocess.run(command, check=True)
+
+
+def _install_ensurepip() -> None:
+    package = f"python3.{sys.version_info.minor}-venv"
+    if os.geteuid() != 0:
+        sys.exit(f"Python's venv is missing: run `apt-get install {package}` as root")
+    subprocess.run(["apt-get", "update", "-q"], check=True)
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
+    subprocess.run(command, check=True)
+
+
+def _install(locks: list[str]) -> None:
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    command += [part for lock in locks for part in ("-r", str(ROOT / lock))]
+    if subprocess.run(command).returncode:
+        sys.exit("Installing failed; the lines above say why.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

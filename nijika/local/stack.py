@@ -1,0 +1,208 @@
+"""The whole of nijika on this machine: servers, migrations, a user, all processes.
+
+Everything that it writes lies in `.nijika/` of the checkout, except where PostgreSQL must
+run under another uid that cannot enter there (nijika.local.servers). `DATABASE_URL` and
+`REDIS_URL` of the environment replace the servers of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, TextIO
+
+from nijika.local import servers
+from nijika.local.supervisor import Supervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+HEALTHY_WITHIN_S = 60.0
+USER = "you@example.org"
+# Workers hand their jobs back over the link, so the web goes after them.
+STOP_ORDER = [["worker", "control", "fetcher"], ["web"]]
+STOP_EACH_S = 5.0
+
+
+class StackFailed(RuntimeError):
+    """The stack did not come up; the text says which process, and how its log ends."""
+
+
+class Stack:
+    """One stack per checkout, as a context manager: leaving it stops everything."""
+
+    def __init__(self, *, port: int | None = None, quiet: bool = False) -> None:
+        self.folder = ROOT / ".nijika"
+        self.folder.mkdir(exist_ok=True)
+        self._port = port
+        self._quiet = quiet
+        self._servers: list[servers.Server] = []
+        self._supervisor: Supervisor | None = None
+        self._lock: TextIO | None = None
+        self.environment: dict[str, str] = {}
+        self.url = ""
+        self.key = ""
+
+    def __enter__(self) -> Stack:
+        self._lock = _sole_stack(self.folder / "lock")
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """Restart what crashed."""
+        assert self._supervisor
+        self._supervisor.check()
+
+    def stop(self) -> None:
+        """End every process, servers last. Further signals are ignored meanwhile."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        (self.folder / "env").unlink(missing_ok=True)
+        if self._supervisor is not None:
+            self._supervisor.stop(STOP_ORDER, timeout_s=STOP_EACH_S)
+        for server in reversed(self._servers):
+            server.stop(timeout_s=2)
+        self._servers.clear()
+        if self._lock is not None:
+            self._lock.close()
+
+    def manage(self, *arguments: str) -> str:
+        """Run a manage.py command in the stack's environment. Raises StackFailed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            command = " ".join(arguments)
+            raise StackFailed(f"manage.py {command} failed:\n{done.stderr[-3000:]}")
+        return done.stdout.strip()
+
+    def get(self, path: str, *, key: str = "") -> Any:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        request = urllib.request.Request(self.url + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
+    def _start(self) -> None:
+        database, redis = self._start_servers()
+        port = self._port or int(os.environ.get("NIJIKA_PORT") or servers.free_port())
+        self.url = os.environ.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
+        self.environment = self._make_environment(database, redis, port)
+        self.manage("migrate", "--verbosity", "0")
+        self._supervisor = Supervisor(
+            ROOT / "Procfile",
+            environment=self.environment,
+            logs=self.folder / "logs",
+            quiet=self._quiet,
+        )
+        self._supervisor.start()
+        self.key = self._key_of_user()
+        self._wait_until_healthy()
+        self._write_env_file()
+
+    def _start_servers(self) -> tuple[str, str]:
+        database = os.environ.get("DATABASE_URL", "")
+        if not database:
+            database = self._keep(servers.start_postgres(self.folder)).url
+        redis = os.environ.get("REDIS_URL", "")
+        if not redis:
+            redis = self._keep(servers.start_redis(self.folder / "redis")).url
+        return database, redis
+
+    def _keep(self, server: servers.Server) -> servers.Server:
+        self._servers.append(server)
+        return server
+
+    def _make_environment(self, database: str, redis: str, port: int) -> dict[str, str]:
+        ours = {
+            "DATABASE_URL": database,
+            "REDIS_URL": redis,
+            "NIJIKA_HOST": "127.0.0.1",
+            "NIJIKA_PORT": str(port),
+            "NIJIKA_PUBLIC_URL": self.url,
+            "NIJIKA_STORAGE_URL": f"file://{self.folder}/storage",
+            "NIJIKA_SECRET_KEY": self._secret("secret_key"),
+            "NIJIKA_LINK_TOKEN": self._secret("link_token"),
+            "NIJIKA_LINK_URL": f"http://127.0.0.1:{port}/internal/link",
+            "NIJIKA_BROKER_URL": redis,
+            "NIJIKA_WORKER_GRACE": "3s",
+            "PYTHONUNBUFFERED": "1",
+        }
+        chosen = {k: v for k, v in os.environ.items() if k.startswith("NIJIKA_")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return os.environ | ours | chosen | {"PATH": path, "NIJIKA_PORT": str(port)}
+
+    def _secret(self, name: str) -> str:
+        path = self.folder / name
+        if not path.exists():
+            servers.write_private(path, secrets.token_urlsafe(32))
+        return path.read_text()
+
+    def _key_of_user(self) -> str:
+        """The local user's key, made once per database and kept in `.nijika/key`."""
+        path = self.folder / "key"
+        self.manage("create_user", USER)
+        if not path.exists():
+            servers.write_private(path, self.manage("create_key", USER))
+        return path.read_text()
+
+    def _wait_until_healthy(self) -> None:
+        end = time.monotonic() + HEALTHY_WITHIN_S
+        health: Any = "no answer"
+        while time.monotonic() < end:
+            self.check()
+            try:
+                health = self.get("/api/health")
+            except (OSError, ValueError):
+                pass
+            else:
+                if health["status"] == "healthy":
+                    return
+            time.sleep(0.1)
+        raise StackFailed(f"{self._culprit()}\nhealth: {health}")
+
+    def _culprit(self) -> str:
+        assert self._supervisor
+        programs = self._supervisor.programs.values()
+        worst = max(programs, key=lambda program: program.crashes)
+        if not worst.crashes:
+            return "The stack did not become healthy."
+        return f"{worst.name} does not run. Its log ends:\n{servers.tail(worst.log)}"
+
+    def _write_env_file(self) -> None:
+        names = ["DATABASE_URL", "REDIS_URL"]
+        names += [n for n in self.environment if n.startswith("NIJIKA_")]
+        values = {n: self.environment[n] for n in names}
+        values |= {"NIJIKA_URL": self.url, "NIJIKA_API_KEY": self.key}
+        lines = [f"{n}={shlex.quote(v)}\n" for n, v in sorted(values.items())]
+        servers.write_private(self.folder / "env", "".join(lines))
+
+
+def _sole_stack(path: Path) -> TextIO:
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StackFailed(
+            "nijika is already running in this checkout (see .nijika/env);"
+            " stop it first, or use another checkout."
+        ) from None
+    return lock
