@@ -1,8 +1,8 @@
 """Real servers for every run: PostgreSQL and Redis of its own, gone when it ends.
 
 Loaded by `-p tests.plugin`, so that it comes before pytest-django reads the settings.
-Each parallel worker of pytest-xdist has its own database (pytest-django names them), its
-own Redis and its own storage folder; all share the first process's PostgreSQL.
+Each parallel worker of pytest-xdist has its own database (pytest-django names them),
+its own Redis and its own storage folder; all share the first process's PostgreSQL.
 """
 
 import atexit

@@ -26,7 +26,7 @@ SETS = {"run": RUN, "test": [*RUN, "tests/requirements.txt", "bench/requirements
 
 
 def main(name: str) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, here a newcomer is told
         sys.exit(f"nijika needs Python 3.11 or newer; this is {sys.version.split()[0]}")
     missing = [lock for lock in SETS[name] if not _installed(lock)]
     if not missing:

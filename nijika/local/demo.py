@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 import urllib.request
 import uuid
@@ -17,6 +16,7 @@ from nijika.local.stack import Stack, StackFailed
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = Path(__file__).parent / "photos" / "lemur.jpg"
 DONE_WITHIN_S = 60.0
+TIMINGS = ["queued", "engine", "platform", "total"]
 SQUARE_PX = 12
 """Side of the squares that show transparency in the before/after picture."""
 
@@ -116,16 +116,10 @@ def _checkerboard(width: int, height: int) -> Image.Image:
 def _print_summary(stack: Stack, job: Any, before: Any) -> None:
     after = stack.get("/api/v1/account", key=stack.key)
     entries = stack.get("/api/v1/ledger?limit=2", key=stack.key)["items"]
-    timings = job["timings"]
-    print(
-        f"\ncredits  {before['credits']['available']} → {after['credits']['available']}"
-    )
+    had, has = before["credits"]["available"], after["credits"]["available"]
+    print(f"\ncredits  {had} → {has}")
     for entry in reversed(entries):
-        print(
-            f"ledger   {entry['kind']:<7} {entry['amount']:>8}  job {entry['reference']}"
-        )
-    print(
-        f"time     queue {timings['queued_ms']} ms · engine {timings['engine_ms']} ms"
-        f" · platform {timings['platform_ms']} ms · total {timings['total_ms']} ms\n"
-    )
-    sys.stdout.flush()
+        kind, amount = entry["kind"], entry["amount"]
+        print(f"ledger   {kind:<7} {amount:>8}  job {entry['reference']}")
+    parts = [f"{name} {job['timings'][f'{name}_ms']} ms" for name in TIMINGS]
+    print(f"time     {' · '.join(parts)}\n", flush=True)

@@ -1,8 +1,8 @@
 """The whole of nijika on this machine: servers, migrations, a user, all processes.
 
-Everything that it writes lies in `.nijika/` of the checkout, except where PostgreSQL must
-run under another uid that cannot enter there (nijika.local.servers). `DATABASE_URL` and
-`REDIS_URL` of the environment replace the servers of its own.
+Everything that it writes lies in `.nijika/` of the checkout, except where PostgreSQL
+must run under another uid that cannot enter there (nijika.local.servers).
+`DATABASE_URL` and `REDIS_URL` of the environment replace the servers of its own.
 """
 
 from __future__ import annotations
