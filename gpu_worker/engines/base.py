@@ -1,0 +1,132 @@
+"""What every engine keeps: load once, run many batches, one outcome per item.
+
+    child    `load` and `run` in a child process, one per slot, with limits on memory
+             and time. The inputs are paths; the results are encoded files.
+    device   `load` and `run` in the worker's one thread that owns the device, on
+             arrays; `decode` and `encode` in a child: foreign bytes stay there.
+
+A module of an engine imports nothing heavy at its top: the worker reads `spec` and
+`placement` from the class without loading it. `load` may import late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from gpu_worker.contract import EngineSpec
+from gpu_worker.errors import WorkerError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Placement = Literal["child", "device"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input image: a file to read, never to change.
+
+    Type and size are what the platform saw in the header: a hint, not a promise.
+    """
+
+    role: str
+    path: Path
+    content_type: str = ""
+    width_px: int = 0
+    height_px: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One job's part of a batch. `parameters` are valid under the spec's schema.
+
+    `arrays` is what a device engine's `decode` returned; empty for child engines.
+    `checkpoint` is what an earlier run of the job saved last.
+    """
+
+    job_id: str
+    parameters: dict[str, Any]
+    inputs: tuple[Input, ...] = ()
+    checkpoint: str | None = None
+    arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One encoded result: a whole file. `details` is a small JSON object for the client
+    (finite numbers, no keys of the platform's own)."""
+
+    data: bytes
+    content_type: str
+    width_px: int
+    height_px: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrays:
+    """What a device engine made of an item, for its `encode`."""
+
+    arrays: dict[str, np.ndarray[Any, Any]]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Outcome = tuple[Result, ...] | WorkerError
+DeviceOutcome = Arrays | WorkerError
+
+
+class Hooks(Protocol):
+    """How a run talks to the platform meanwhile. Cheap: call as often as you like."""
+
+    def progress(self, item: Item, step: int, total: int, message: str = "") -> None:
+        """Show the owner where the run is; only the newest is kept."""
+
+    def cancelled(self, item: Item) -> bool:
+        """Whether nobody waits for this item any more. A child is killed instead."""
+
+    def checkpoint(self, item: Item, text: str) -> None:
+        """Keep up to 4 kB of text for the next run of this job."""
+
+
+class Engine(Protocol):
+    """An engine for one operation that runs in child processes."""
+
+    spec: ClassVar[EngineSpec]
+    placement: ClassVar[Placement]
+
+    def load(self) -> None:
+        """Import, read weights, warm up. Once per process, before the first `run`.
+
+        Raises EngineUnavailable for what is missing.
+        """
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:
+        """One outcome per item, in order; at most `spec.batch_size` items.
+
+        What fails for one item is that item's outcome. An exception concerns the whole
+        batch: a single item fails by it (other than by a WorkerError: `engine_failed`),
+        the items of a larger batch are run again one by one.
+        """
+
+
+class DeviceEngine(Protocol):
+    """An engine that owns a device. `load` and `run` are only called by one thread."""
+
+    spec: ClassVar[EngineSpec]
+    placement: ClassVar[Placement]
+
+    @staticmethod
+    def decode(item: Item) -> dict[str, np.ndarray[Any, Any]]:
+        """In a child: the item's inputs as arrays. Raises WorkerError."""
+
+    def load(self) -> None: ...
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[DeviceOutcome]:
+        """As `Engine.run`, on `item.arrays`; poll `hooks.cancelled` between steps."""
+
+    @staticmethod
+    def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
+        """In a child: the files of one item's outcome (`item.arrays` is empty)."""

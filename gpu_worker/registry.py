@@ -1,0 +1,50 @@
+"""(operation, engine) -> "module:Class", imported by the process that needs it.
+
+`NIJIKA_WORKER_ENGINES` adds to the table or replaces in it: a comma list of
+`operation/engine=module:Class`. A worker offers the engines of its own queue.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from gpu_worker import settings
+from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.base import DeviceEngine, Engine
+from gpu_worker.errors import EngineUnavailable
+
+Key = tuple[str, str]
+"""(operation, engine): what an engine is known by everywhere."""
+
+ENGINES: dict[Key, str] = {
+    ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
+    ("resize", "imaging"): "gpu_worker.engines.imaging:Resize",
+}
+
+
+@cache
+def table() -> dict[Key, str]:
+    """The engines that this process knows."""
+    return ENGINES | settings.extra_engines()
+
+
+@cache
+def engine_class(key: Key) -> type[Engine] | type[DeviceEngine]:
+    """The class behind a key, not loaded. Raises EngineUnavailable."""
+    if key not in table():
+        raise EngineUnavailable(f"This worker has no engine {'/'.join(key)}.")
+    module, _, name = table()[key].partition(":")
+    found: Any = getattr(import_module(module), name)
+    return found  # type: ignore[no-any-return]
+
+
+def specs_of(queue: str) -> tuple[EngineSpec, ...]:
+    """What a worker of `queue` offers, in a stable order."""
+    specs = (engine_class(key).spec for key in sorted(table()))
+    return tuple(spec for spec in specs if spec.queue == queue)
+
+
+def key_of(spec: EngineSpec) -> Key:
+    return spec.operation, spec.engine

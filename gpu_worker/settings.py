@@ -1,0 +1,119 @@
+"""The worker's settings: environment variables, read with the standard library alone.
+
+`<NAME>_FILE` names a file that holds the value, for secrets. Durations carry their unit
+(`500ms`, `10s`, `5m`) and sizes theirs (`50MB`). A value that cannot be read stops the
+start and names its variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class SettingsError(SystemExit):
+    """A setting is missing or cannot be read: the program does not start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one worker process is told.
+
+    `grace_s`: how long a drain waits for what runs. `call_every_s`: the longest silence
+    on the link. `memory_bytes`: what a job may add to a child. `claim_ahead_s`: engines
+    whose runs take longer are not claimed ahead, because a claim starts a job's clock.
+    """
+
+    broker_url: str
+    broker_prefix: str
+    link_url: str
+    link_token: str
+    name: str
+    queue: str
+    slots: int
+    grace_s: float
+    call_every_s: float
+    beat_s: float
+    link_timeout_s: float
+    retry_most_s: float
+    memory_bytes: int
+    claim_ahead_s: float
+    storage_timeout_s: float
+    scratch: Path
+
+
+def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
+    """The settings of this process; the arguments are those of its command line."""
+    return Settings(
+        broker_url=text("NIJIKA_BROKER_URL", os.environ.get("REDIS_URL")),
+        broker_prefix=text("NIJIKA_BROKER_PREFIX", "nijika:"),
+        link_url=text("NIJIKA_LINK_URL"),
+        link_token=text("NIJIKA_LINK_TOKEN"),
+        name=name or f"{queue}-{socket.gethostname()}",
+        queue=queue,
+        slots=slots or int(text("NIJIKA_WORKER_SLOTS", str(os.cpu_count() or 1))),
+        grace_s=seconds("NIJIKA_WORKER_GRACE", "20s"),
+        call_every_s=seconds("NIJIKA_LINK_EVERY", "2s"),
+        beat_s=seconds("NIJIKA_BEAT", "2s"),
+        link_timeout_s=seconds("NIJIKA_LINK_TIMEOUT", "5s"),
+        retry_most_s=seconds("NIJIKA_LINK_RETRY_MOST", "2s"),
+        memory_bytes=bytes_count("NIJIKA_CHILD_MEMORY", "1500MB"),
+        claim_ahead_s=seconds("NIJIKA_CLAIM_AHEAD", "2s"),
+        storage_timeout_s=seconds("NIJIKA_STORAGE_TIMEOUT", "30s"),
+        scratch=Path(text("NIJIKA_WORKER_SCRATCH", _memory_folder())),
+    )
+
+
+def extra_engines() -> dict[tuple[str, str], str]:
+    """`NIJIKA_WORKER_ENGINES`: operation/engine=module:Class, separated by commas."""
+    entries = text("NIJIKA_WORKER_ENGINES", "").split(",")
+    return dict(_engine(entry.strip()) for entry in entries if entry.strip())
+
+
+def text(name: str, default: str | None = None) -> str:
+    if file := os.environ.get(f"{name}_FILE"):
+        return Path(file).read_text().strip()
+    value = os.environ.get(name, default)
+    if value is None:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def seconds(name: str, default: str) -> float:
+    return _measured(name, default, DURATION_UNITS)
+
+
+def bytes_count(name: str, default: str) -> int:
+    return int(_measured(name, default, SIZE_UNITS))
+
+
+def _measured(
+    name: str, default: str, units: dict[str, float] | dict[str, int]
+) -> float:
+    value = text(name, default)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", value)
+    if match is None or match[2] not in units:
+        known = ", ".join(units)
+        raise SettingsError(f"{name}={value!r} needs a unit: {known}")
+    return float(match[1]) * units[match[2]]
+
+
+def _engine(entry: str) -> tuple[tuple[str, str], str]:
+    match = re.fullmatch(r"([^/=]+)/([^=]+)=([\w.]+:\w+)", entry)
+    if match is None:
+        shape = "operation/engine=module:Class"
+        raise SettingsError(f"NIJIKA_WORKER_ENGINES: {entry!r} is not {shape}")
+    return (match[1], match[2]), match[3]
+
+
+def _memory_folder() -> str:
+    """Files in memory where the system has them: pictures on their way need no disk."""
+    shared = Path("/dev/shm")
+    return str(shared) if os.access(shared, os.W_OK) else tempfile.gettempdir()
