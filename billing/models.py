@@ -33,6 +33,9 @@ class Wallet(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.available} available, {self.held} held"
+
 
 class Entry(models.Model):
     """One movement of credits. `amount` changes `available`, `held_amount` `held`."""
@@ -53,7 +56,11 @@ class Entry(models.Model):
     held_after = Credits()
     reference = models.CharField(max_length=100)
     settles = models.OneToOneField(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="settled_by"
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="settled_by",
     )
     note = models.CharField(max_length=300, blank=True)
     created_by = models.ForeignKey(
@@ -77,8 +84,7 @@ class Entry(models.Model):
                 name="entry_settles_iff_settle",
             ),
             models.CheckConstraint(
-                condition=~Q(kind="hold")
-                | Q(amount__lte=0, held_amount=-F("amount")),
+                condition=~Q(kind="hold") | Q(amount__lte=0, held_amount=-F("amount")),
                 name="entry_hold_moves_to_held",
             ),
             models.CheckConstraint(
@@ -88,6 +94,9 @@ class Entry(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["wallet", "-id"], name="entry_statement")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.reference}"
 
 
 class Price(models.Model):
@@ -101,9 +110,13 @@ class Price(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "engine"], name="price_once_per_operation_and_engine"
+                fields=["operation", "engine"],
+                name="price_once_per_operation_and_engine",
             ),
             models.CheckConstraint(
                 condition=Q(credits__gte=0), name="price_not_negative"
             ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.engine or '(any engine)'}: {self.credits}"
