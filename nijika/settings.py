@@ -78,6 +78,9 @@ DATABASES["default"] |= {
     },
 }
 
+# The server itself, where DATABASE_URL names a pooler (jobs.unpooled).
+UNPOOLED_DATABASE_URL = env.str("NIJIKA_UNPOOLED_DATABASE_URL", "")
+
 # Redis: Celery's broker and a cache. Nothing in it is needed to keep a promise.
 REDIS_URL = env.str("REDIS_URL")
 BROKER_URL = env.str("NIJIKA_BROKER_URL", REDIS_URL)
@@ -86,6 +89,7 @@ BROKER_PREFIX = env.str("NIJIKA_BROKER_PREFIX", "nijika:")
 # Storage: `file:///folder` or `s3://bucket/prefix`, with the usual AWS_* variables.
 STORAGE_URL = env.str("NIJIKA_STORAGE_URL", f"file://{BASE_DIR}/.nijika/storage")
 S3_ENDPOINT_URL = env.str("NIJIKA_S3_ENDPOINT_URL", "")
+S3_PUBLIC_ENDPOINT_URL = env.str("NIJIKA_S3_PUBLIC_ENDPOINT_URL", "")
 S3_REGION = env.str("NIJIKA_S3_REGION", "us-east-1")
 LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
 
