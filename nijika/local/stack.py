@@ -16,8 +16,8 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +30,7 @@ USER = "you@example.org"
 # Workers hand their jobs back over the link, so the web goes after them.
 STOP_ORDER = [["worker", "control", "fetcher"], ["web"]]
 STOP_EACH_S = 5.0
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StackFailed(RuntimeError):
@@ -37,19 +38,36 @@ class StackFailed(RuntimeError):
 
 
 class Stack:
-    """One stack per checkout, as a context manager: leaving it stops everything."""
+    """One stack per folder, as a context manager: leaving it stops everything.
 
-    def __init__(self, *, port: int | None = None, quiet: bool = False) -> None:
-        self.folder = ROOT / ".nijika"
+    `settings` are environment variables that go before all others. Tests and benches
+    use stacks of their own, in other folders.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path = ROOT / ".nijika",
+        procfile: Path = ROOT / "Procfile",
+        port: int | None = None,
+        quiet: bool = False,
+        settings: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.folder = folder
         self.folder.mkdir(exist_ok=True)
-        self._port = port
-        self._quiet = quiet
-        self._servers: list[servers.Server] = []
-        self._supervisor: Supervisor | None = None
-        self._lock: TextIO | None = None
         self.environment: dict[str, str] = {}
         self.url = ""
         self.key = ""
+        self.postgres: servers.Server | None = None
+        self.redis: servers.Server | None = None
+        self.supervisor: Supervisor
+        self._procfile = procfile
+        self._port = port
+        self._quiet = quiet
+        self._settings = settings or {}
+        self._durable = durable
+        self._lock: TextIO | None = None
 
     def __enter__(self) -> Stack:
         self._lock = _sole_stack(self.folder / "lock")
@@ -65,21 +83,21 @@ class Stack:
 
     def check(self) -> None:
         """Restart what crashed."""
-        assert self._supervisor
-        self._supervisor.check()
+        self.supervisor.check()
 
     def stop(self) -> None:
         """End every process, servers last. Further signals are ignored meanwhile."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in STOPPING}
         (self.folder / "env").unlink(missing_ok=True)
-        if self._supervisor is not None:
-            self._supervisor.stop(STOP_ORDER, timeout_s=STOP_EACH_S)
-        for server in reversed(self._servers):
-            server.stop(timeout_s=2)
-        self._servers.clear()
+        if hasattr(self, "supervisor"):
+            self.supervisor.stop(STOP_ORDER, timeout_s=STOP_EACH_S)
+        for server in (self.redis, self.postgres):
+            if server is not None:
+                server.stop(timeout_s=2)
         if self._lock is not None:
             self._lock.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def manage(self, *arguments: str) -> str:
         """Run a manage.py command in the stack's environment. Raises StackFailed."""
@@ -107,29 +125,28 @@ class Stack:
         self.url = os.environ.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
         self.environment = self._make_environment(database, redis, port)
         self.manage("migrate", "--verbosity", "0")
-        self._supervisor = Supervisor(
-            ROOT / "Procfile",
+        self.supervisor = Supervisor(
+            self._procfile,
             environment=self.environment,
             logs=self.folder / "logs",
             quiet=self._quiet,
+            folder=ROOT,
         )
-        self._supervisor.start()
+        self.supervisor.start()
         self.key = self._key_of_user()
         self._wait_until_healthy()
         self._write_env_file()
 
     def _start_servers(self) -> tuple[str, str]:
-        database = os.environ.get("DATABASE_URL", "")
+        chosen = os.environ | dict(self._settings)
+        database, redis = chosen.get("DATABASE_URL", ""), chosen.get("REDIS_URL", "")
         if not database:
-            database = self._keep(servers.start_postgres(self.folder)).url
-        redis = os.environ.get("REDIS_URL", "")
+            self.postgres = servers.start_postgres(self.folder, durable=self._durable)
+            database = self.postgres.url
         if not redis:
-            redis = self._keep(servers.start_redis(self.folder / "redis")).url
+            self.redis = servers.start_redis(self.folder / "redis")
+            redis = self.redis.url
         return database, redis
-
-    def _keep(self, server: servers.Server) -> servers.Server:
-        self._servers.append(server)
-        return server
 
     def _make_environment(self, database: str, redis: str, port: int) -> dict[str, str]:
         ours = {
@@ -148,7 +165,8 @@ class Stack:
         }
         chosen = {k: v for k, v in os.environ.items() if k.startswith("NIJIKA_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return os.environ | ours | chosen | {"PATH": path, "NIJIKA_PORT": str(port)}
+        here = {"PATH": path, "NIJIKA_PORT": str(port)}
+        return os.environ | ours | chosen | self._settings | here
 
     def _secret(self, name: str) -> str:
         path = self.folder / name
@@ -180,8 +198,7 @@ class Stack:
         raise StackFailed(f"{self._culprit()}\nhealth: {health}")
 
     def _culprit(self) -> str:
-        assert self._supervisor
-        programs = self._supervisor.programs.values()
+        programs = self.supervisor.programs.values()
         worst = max(programs, key=lambda program: program.crashes)
         if not worst.crashes:
             return "The stack did not become healthy."
@@ -202,7 +219,7 @@ def _sole_stack(path: Path) -> TextIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StackFailed(
-            "nijika is already running in this checkout (see .nijika/env);"
+            "nijika is already running in this checkout (.nijika/env says where);"
             " stop it first, or use another checkout."
         ) from None
     return lock

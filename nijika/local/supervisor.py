@@ -57,6 +57,7 @@ class Supervisor:
         environment: Mapping[str, str],
         logs: Path,
         quiet: bool,
+        folder: Path,
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         colours = get_colours()
@@ -65,7 +66,7 @@ class Supervisor:
             name: Program(name, command, next(colours), logs / f"{name}.log")
             for name, command in lines.items()
         }
-        self._folder = procfile.parent
+        self._folder = folder
         self._environment = dict(environment)
         self._quiet = quiet
         self._printer = Printer(sys.stdout, width=max(map(len, lines)))
