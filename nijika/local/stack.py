@@ -65,7 +65,7 @@ class Stack:
         self._procfile = procfile
         self._port = port
         self._quiet = quiet
-        self._settings = settings or {}
+        self._settings = dict(settings or {})
         self._durable = durable
         self._lock: TextIO | None = None
 
@@ -138,7 +138,7 @@ class Stack:
         self._write_env_file()
 
     def _start_servers(self) -> tuple[str, str]:
-        chosen = os.environ | dict(self._settings)
+        chosen = dict(os.environ) | self._settings
         database, redis = chosen.get("DATABASE_URL", ""), chosen.get("REDIS_URL", "")
         if not database:
             self.postgres = servers.start_postgres(self.folder, durable=self._durable)
@@ -166,7 +166,8 @@ class Stack:
         chosen = {k: v for k, v in os.environ.items() if k.startswith("NIJIKA_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         here = {"PATH": path, "NIJIKA_PORT": str(port)}
-        return os.environ | ours | chosen | self._settings | here
+        given = {n: v for n, v in self._settings.items() if v}
+        return dict(os.environ) | ours | chosen | given | here
 
     def _secret(self, name: str) -> str:
         path = self.folder / name
