@@ -1,11 +1,52 @@
+"""The first and last word on every request: its id, its errors, its CORS headers."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from nijika import cors, problems, request_ids
 
 
 class RequestMiddleware:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    """Stands outermost, so that no answer leaves without an id or with an HTML error."""
+
+    def __init__(
+        self, get_response: Callable[[HttpRequest], HttpResponseBase]
+    ) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request_id = _request_id(request)
+        if cors.is_preflight(request):
+            answer: HttpResponseBase = HttpResponse(status=204)
+        else:
+            answer = self.get_response(request)
+        if not problems.is_page(request):
+            answer = problems.instead_of(answer, request_id)
+        answer[request_ids.HEADER] = request_id
+        if cors.applies_to(request.path_info):
+            for name, value in cors.HEADERS:
+                answer[name] = value
+        return answer
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponse | None:
+        if problems.is_page(request) and problems.meaning(exception) is None:
+            return None
+        if problems.meaning(exception) is None:
+            # What Django tells of an exception that nobody turned into an answer.
+            got_request_exception.send(sender=None, request=request)
+        return problems.from_exception(exception, _request_id(request))
+
+
+def _request_id(request: HttpRequest) -> str:
+    """The id that the front gave, or one made here under any other server."""
+    meta = request.META
+    if request_ids.KEY not in meta:
+        meta[request_ids.KEY] = request_ids.choose(meta.get("HTTP_X_REQUEST_ID"))
+    request_id: str = meta[request_ids.KEY]
+    return request_id

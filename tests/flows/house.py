@@ -179,7 +179,7 @@ class House:
         return [row[0] for row in self.sql(query, job_id)]
 
     def entries(self, job_id: str) -> list[tuple[str, str]]:
-        query = "SELECT kind, amount::text FROM billing_entry WHERE reference = %s ORDER BY id"
+        query = "SELECT kind, amount::text FROM billing_entry WHERE reference = %s"
         return [(kind, amount) for kind, amount in self.sql(query, job_id)]
 
 
@@ -204,7 +204,8 @@ def multipart(
     boundary = uuid.uuid4().hex
     fields = {"operation": operation, "parameters": json.dumps(parameters)}
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
     ]
     body = "".join(parts).encode()
