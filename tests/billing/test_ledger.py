@@ -1,6 +1,7 @@
 """Holds, settlements and postings, one caller at a time."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -27,7 +28,7 @@ def entries(user: User) -> list[tuple[str, str, str, str, str]]:
 
 
 def test_welcome_without_amount_grants_the_welcome_credits(
-    settings: pytest.Item,
+    settings: Any,
 ) -> None:
     settings.WELCOME_CREDITS = Decimal(50)
     user = User.objects.create_user("new@example.com")

@@ -1,0 +1,63 @@
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing import prices
+from billing.errors import PriceMissing
+from billing.models import Price
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_prices() -> Iterator[None]:
+    prices.forget()
+    yield
+    prices.forget()
+
+
+@pytest.mark.parametrize(
+    ("operation", "price"), [("removebg", "0.01"), ("upscale", "0.02")]
+)
+def test_price_of_a_known_operation_has_a_default(operation: str, price: str) -> None:
+    assert prices.price_of(operation, "classical") == Decimal(price)
+
+
+def test_price_of_an_engine_goes_before_the_operations() -> None:
+    Price.objects.create(operation="removebg", engine="big", credits=Decimal(1))
+    assert prices.price_of("removebg", "big") == 1
+    assert prices.price_of("removebg", "classical") == Decimal("0.01")
+
+
+def test_price_that_is_not_set_is_refused() -> None:
+    with pytest.raises(PriceMissing):
+        prices.price_of("dance", "classical")
+
+
+def test_price_saved_is_seen_at_once() -> None:
+    prices.price_of("removebg", "classical")
+    removebg = Price.objects.get(operation="removebg")
+    removebg.credits = Decimal(3)
+    removebg.save()
+    assert prices.price_of("removebg", "classical") == 3
+
+
+def test_price_changed_elsewhere_is_seen_within_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("billing.prices.time.monotonic", lambda: now)
+    prices.price_of("removebg", "classical")
+    Price.objects.filter(operation="removebg").update(credits=Decimal(3))
+    now += 1
+    assert prices.price_of("removebg", "classical") == 3
+
+
+def test_prices_asked_often_cost_one_query(
+    django_assert_num_queries: Any,
+) -> None:
+    with django_assert_num_queries(1):
+        for _ in range(10):
+            prices.price_of("removebg", "classical")
