@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
-from django.contrib.auth.models import BaseUserManager
+from django.contrib.auth.models import (
+    AbstractBaseUser,
+    BaseUserManager,
+    PermissionsMixin,
+)
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -54,7 +57,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.is_superuser or self.role in {self.Role.MODERATOR, self.Role.ADMIN}
 
     @property
-    def is_active(self) -> bool:
+    def is_active(self) -> bool:  # type: ignore[override]
         return self.suspended_at is None
 
 

@@ -481,7 +481,7 @@ def _rows_locked(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             raise WalletBusy from error

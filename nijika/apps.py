@@ -1,5 +1,20 @@
+from decimal import Decimal
+from typing import Any
+
 from django.apps import AppConfig
 
 
 class NijikaConfig(AppConfig):
     name = "nijika"
+
+    def ready(self) -> None:
+        # accounts and billing don't know each other; models load before this runs.
+        from accounts import joining
+
+        joining.joined.connect(_open_wallet)
+
+
+def _open_wallet(user_id: int, credits: Decimal | None, **_: Any) -> None:
+    from billing import ledger
+
+    ledger.welcome(user_id, credits)

@@ -1,0 +1,240 @@
+"""Who is calling, from the headers of a request.
+
+- A key that is missing, malformed, unknown or not alone is refused with one text, so
+  that nobody learns which. Malformed ones (checksum) cost no query.
+- Keys are cached by digest, never by secret. All cached keys are read again in one
+  query at most each half second: a revoked key, an expired one and a suspended user's
+  stop within a second in every process.
+- `last_used_at` is written when a process first meets a key, then in batches each ten
+  seconds; it is at most that much too old.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
+
+from accounts import keys
+from accounts.errors import AccountSuspended, KeyExpired, KeyRevoked, ScopeMissing
+from accounts.models import ApiKey
+from nijika.errors import Unauthenticated
+
+Scope = Literal["jobs:read", "jobs:write", "account:read"]
+SCOPES: tuple[Scope, ...] = ("jobs:read", "jobs:write", "account:read")
+
+REFRESH_S = 0.5
+"""The age at which one caller reads the keys again while others go on."""
+TOO_OLD_S = 0.8
+"""The age at which everybody waits for that."""
+WRITE_USES_S = 10.0
+FORGET_S = 600.0
+MAX_KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A user, by one of their keys. A key sees only its own mode's jobs."""
+
+    user_id: int
+    email: str
+    key_id: int
+    test: bool
+    scopes: frozenset[str]
+
+
+def authenticate(meta: Mapping[str, str]) -> Caller:
+    """The caller of a request with this WSGI environment.
+
+    Raises Unauthenticated, KeyExpired, KeyRevoked or AccountSuspended.
+    """
+    secret = _secret(meta.get("HTTP_X_API_KEY"), meta.get("HTTP_AUTHORIZATION"))
+    if secret is None:
+        raise Unauthenticated
+    known = _cache.find(keys.digest(secret))
+    if known is None:
+        raise Unauthenticated
+    if known.refusal is not None:
+        raise known.refusal()
+    return known.caller
+
+
+def credentials_look_valid(x_api_key: str | None, authorization: str | None) -> bool:
+    """Whether `authenticate` would ask the database about these headers."""
+    return _secret(x_api_key, authorization) is not None
+
+
+def require_scope(caller: Caller, scope: Scope) -> None:
+    """Raises ScopeMissing unless the key has the scope; one without scopes has all."""
+    if caller.scopes and scope not in caller.scopes:
+        raise ScopeMissing(scope)
+
+
+def _secret(x_api_key: str | None, authorization: str | None) -> str | None:
+    """The one well-formed key of these headers, else nothing."""
+    given = {(x_api_key or "").strip(), _bearer(authorization or "")} - {""}
+    if len(given) != 1:
+        return None
+    [secret] = given
+    return secret if keys.is_well_formed(secret) else None
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+Refusal = type[KeyRevoked] | type[KeyExpired] | type[AccountSuspended]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    caller: Caller
+    refusal: Refusal | None
+
+
+class _Cache:
+    def __init__(self) -> None:
+        self._refreshing = threading.Lock()
+        self._known: dict[str, _Known] = {}
+        self._used_at: dict[str, float] = {}
+        self._read_at = 0.0
+        self._unwritten: set[int] = set()
+        self._written_at = 0.0
+
+    def find(self, digest: str) -> _Known | None:
+        """The key as it was at most a second ago."""
+        self._refresh()
+        known = self._known.get(digest)
+        if known is None:
+            known = self._meet(digest)
+        elif known.refusal is None:
+            self._unwritten.add(known.caller.key_id)
+        if known is not None:
+            self._used_at[digest] = time.monotonic()
+        return known
+
+    def _meet(self, digest: str) -> _Known | None:
+        known = _read([digest]).get(digest)
+        if known is None:
+            return None
+        if len(self._known) >= MAX_KEYS:
+            self._forget()
+        self._known[digest] = known
+        if known.refusal is None:
+            _write_uses([known.caller.key_id])
+        return known
+
+    def _refresh(self) -> None:
+        age = time.monotonic() - self._read_at
+        if age < REFRESH_S:
+            return
+        if not self._refreshing.acquire(blocking=age >= TOO_OLD_S):
+            return
+        try:
+            if time.monotonic() - self._read_at >= REFRESH_S:
+                self._read_all()
+        finally:
+            self._refreshing.release()
+
+    def _read_all(self) -> None:
+        now = time.monotonic()
+        self._drop(
+            d for d, used in list(self._used_at.items()) if used < now - FORGET_S
+        )
+        asked = list(self._known)
+        found = _read(asked) if asked else {}
+        self._known.update(found)
+        self._drop(digest for digest in asked if digest not in found)
+        self._read_at = now
+        if self._unwritten and now - self._written_at >= WRITE_USES_S:
+            used, self._unwritten, self._written_at = self._unwritten, set(), now
+            _write_uses(used)
+
+    def _drop(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            self._known.pop(digest, None)
+            self._used_at.pop(digest, None)
+
+    def _forget(self) -> None:
+        oldest = sorted(self._used_at, key=self._used_at.__getitem__)
+        self._drop(oldest[: MAX_KEYS // 10])
+
+
+def _read(digests: Iterable[str]) -> dict[str, _Known]:
+    rows = (
+        ApiKey.objects.filter(digest__in=list(digests))
+        .annotate(expired=_EXPIRED)
+        .values_list(
+            "digest",
+            "revoked_at",
+            "expired",
+            "user__suspended_at",
+            "user_id",
+            "user__email",
+            "pk",
+            "test",
+            "scopes",
+        )
+    )
+    return {
+        digest: _Known(
+            caller=Caller(
+                user_id=user_id,
+                email=email,
+                key_id=key_id,
+                test=test,
+                scopes=frozenset(scopes),
+            ),
+            refusal=_refusal(
+                revoked=revoked_at is not None,
+                expired=expired,
+                suspended=suspended_at is not None,
+            ),
+        )
+        for (
+            digest,
+            revoked_at,
+            expired,
+            suspended_at,
+            user_id,
+            email,
+            key_id,
+            test,
+            scopes,
+        ) in rows
+    }
+
+
+def _refusal(*, revoked: bool, expired: bool, suspended: bool) -> Refusal | None:
+    if revoked:
+        return KeyRevoked
+    if expired:
+        return KeyExpired
+    return AccountSuspended if suspended else None
+
+
+# The database's clock decides, as everywhere.
+_EXPIRED = ExpressionWrapper(
+    Q(expires_at__isnull=False, expires_at__lte=Now()), output_field=BooleanField()
+)
+
+# A row that somebody edits is left out: a late time harms nobody, a wait would.
+_WRITE_USES = """
+UPDATE accounts_apikey SET last_used_at = clock_timestamp() WHERE id IN (
+    SELECT id FROM accounts_apikey WHERE id = ANY(%s::bigint[])
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
+
+
+def _write_uses(key_ids: Iterable[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE_USES, [list(key_ids)])
+
+
+_cache = _Cache()
