@@ -129,7 +129,7 @@ class Supervisor:
 
     def _relay(self, program: Program, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        with program.log.open("ab", buffering=0) as log:
+        with process.stdout, program.log.open("ab", buffering=0) as log:
             for line in iter(process.stdout.readline, b""):
                 log.write(line)
                 if not self._quiet:
