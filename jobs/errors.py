@@ -1,6 +1,63 @@
 """What can go wrong with jobs, for their owners."""
 
-from nijika.errors import Invalid, NotFound, Unavailable
+from typing import NamedTuple
+
+from nijika.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedMedia
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field: where, a code for programs, a text for people."""
+
+    field: str
+    code: str
+    message: str
+
+
+class BadFields(Invalid):
+    """Some fields of the request are not right."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{one.field} {one.message}" for one in errors[:3]))
+        self.errors = [one._asdict() for one in errors]
+
+
+class InvalidImage(Invalid):
+    """This file begins like an image, but its header is broken."""
+
+    code = "invalid_image"
+
+
+class ImageTooLarge(Invalid):
+    """This image is larger than what is taken here."""
+
+    code = "image_too_large"
+
+
+class UnsupportedImage(UnsupportedMedia):
+    """This is not an image in a format that is read here."""
+
+
+class EngineUnavailable(Unavailable):
+    """No engine for this is there at the moment."""
+
+    code = "engine_unavailable"
+    headers = {"Retry-After": "10"}
+
+
+class JobNotSucceeded(Conflict):
+    """This job has not succeeded, so it has no result."""
+
+    code = "job_not_succeeded"
+
+    def __init__(self, status_now: str) -> None:
+        super().__init__()
+        self.status_now = status_now
+
+
+class ResultErased(NotFound):
+    """The files of this job have been erased."""
+
+    code = "result_erased"
 
 
 class StorageUnavailable(Unavailable):
@@ -22,3 +79,17 @@ class IdempotencyKeyReused(Invalid):
 
 class SourceGone(Invalid):
     """The job whose image was to be used here has been erased."""
+
+
+class JobNotFound(NotFound):
+    """There is no such job, or it is not yours."""
+
+
+class JobNotCancellable(Conflict):
+    """This job has ended, so it cannot be cancelled."""
+
+    code = "job_not_cancellable"
+
+    def __init__(self, status_now: str) -> None:
+        super().__init__()
+        self.status_now = status_now

@@ -1,0 +1,184 @@
+"""The engines that workers have announced, and what may be asked of them.
+
+A process sees a new announcement within a second. An engine stays known when no worker
+of it is up: then jobs wait. Which operations are offered, and with which engine, is in
+the settings; live keys choose among those, test keys get the sandbox and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from jsonschema.exceptions import SchemaError
+from jsonschema.validators import Draft202012Validator
+
+from gpu_worker.contract import ContractError, EngineSpec, from_json, to_json
+from jobs import schemas
+from jobs.errors import BadFields, EngineUnavailable, FieldError
+from jobs.models import Engine
+
+SANDBOX = "sandbox"
+FRESH_S = 1.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a client may ask for. `engines` begins with the default one."""
+
+    name: str
+    engines: tuple[EngineSpec, ...]
+
+
+def announce(specs: Sequence[EngineSpec]) -> None:
+    """Keep what a worker has announced; the newest spec of an engine counts.
+
+    A spec whose schema is none is logged and passed over: its neighbours are fine.
+    """
+    rows = [spec for spec in specs if _is_sound(spec)]
+    # In one order, so that two workers that announce at once cannot deadlock.
+    rows.sort(key=lambda spec: (spec.operation, spec.engine))
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO jobs_engine AS known (operation, name, queue, spec)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[])
+            ON CONFLICT (operation, name) DO UPDATE
+            SET queue = excluded.queue, spec = excluded.spec, announced_at = now()
+            WHERE (known.queue, known.spec) IS DISTINCT FROM
+                  (excluded.queue, excluded.spec)
+            """,
+            [
+                [spec.operation for spec in rows],
+                [spec.engine for spec in rows],
+                [spec.queue for spec in rows],
+                [json.dumps(to_json(spec)) for spec in rows],
+            ],
+        )
+    forget()
+
+
+def _is_sound(spec: EngineSpec) -> bool:
+    try:
+        Draft202012Validator.check_schema(spec.parameters)
+    except SchemaError:
+        logger.exception("no schema in spec %s/%s", spec.operation, spec.engine)
+        return False
+    return True
+
+
+def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineSpec:
+    """The engine for a request: the named one, else the operation's default.
+
+    Raises BadFields for an operation or engine that is not offered, EngineUnavailable
+    for one that no worker has announced yet.
+    """
+    default = settings.DEFAULT_ENGINES.get(operation)
+    if default is None:
+        raise BadFields(FieldError("operation", "unknown", "is not an operation"))
+    if engine is not None and engine not in _choosable(operation):
+        raise BadFields(FieldError("engine", "unknown", "is no engine to choose here"))
+    name = SANDBOX if test else engine or default
+    spec = _table.specs().get((operation, name))
+    if spec is None:
+        raise EngineUnavailable
+    return spec
+
+
+def offered() -> list[Operation]:
+    """The operations whose default engine, or another choosable one, is known."""
+    specs = _table.specs()
+    found = []
+    for name in sorted(settings.DEFAULT_ENGINES):
+        known = (specs.get((name, engine)) for engine in _choosable(name))
+        if engines := tuple(spec for spec in known if spec is not None):
+            found.append(Operation(name=name, engines=engines))
+    return found
+
+
+def _choosable(operation: str) -> list[str]:
+    """The engines that a client may name, the default first. Never the sandbox."""
+    chosen = [settings.DEFAULT_ENGINES[operation]]
+    for choice in settings.CHOOSABLE_ENGINES:
+        of, _, name = choice.partition("/")
+        if of == operation and name not in (*chosen, SANDBOX):
+            chosen.append(name)
+    return chosen
+
+
+def forget() -> None:
+    """Read the table anew when it is next needed."""
+    _table.forget()
+
+
+def validate_parameters(
+    spec: EngineSpec, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters with the spec's defaults filled in.
+
+    Raises BadFields, which names every field that is wrong.
+    """
+    return _parameters(json.dumps(spec.parameters)).normalised(parameters)
+
+
+def read_parameter(spec: EngineSpec, name: str, text: str) -> Any:
+    """A form field's text as the type that the spec gives this parameter.
+
+    A text that is none of its types stays text, for validation to refuse.
+    """
+    schema = spec.parameters.get("properties", {}).get(name, {})
+    return schemas.read_text(schema, text)
+
+
+@lru_cache(maxsize=256)
+def _parameters(schema_text: str) -> schemas.Schema:
+    return schemas.Schema(json.loads(schema_text), path="parameters")
+
+
+class _Table:
+    """The table of engines as this process last read it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._specs: dict[tuple[str, str], EngineSpec] = {}
+        self._fresh_until = 0.0
+
+    def specs(self) -> dict[tuple[str, str], EngineSpec]:
+        if time.monotonic() >= self._fresh_until:
+            with self._lock:
+                if time.monotonic() >= self._fresh_until:
+                    self._read()
+        return self._specs
+
+    def _read(self) -> None:
+        started = time.monotonic()
+        rows = Engine.objects.values_list("operation", "name", "spec")
+        specs = {(operation, name): _decoded(spec) for operation, name, spec in rows}
+        self._specs = {pair: spec for pair, spec in specs.items() if spec is not None}
+        self._fresh_until = started + FRESH_S
+
+    def forget(self) -> None:
+        self._fresh_until = 0.0
+
+
+def _decoded(value: Any) -> EngineSpec | None:
+    """None for a row that an older version wrote and this one cannot read."""
+    try:
+        return from_json(EngineSpec, value)
+    except ContractError:
+        logger.exception("an engine's row is not readable")
+        return None
+
+
+_table = _Table()

@@ -1,0 +1,155 @@
+"""JSON schemas of parameters: strict types, errors by field, defaults filled in.
+
+Types are as they look in JSON: 8.0 and true are no integers, "8" is no number. What an
+error says comes from the schema, never from the value: a value may be 70 MB or secret.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import Draft202012Validator, extend
+from referencing import Registry
+
+from jobs import strict_json
+from jobs.errors import BadFields, FieldError
+from nijika.errors import Malformed
+
+MOST_ERRORS = 20
+
+_types = Draft202012Validator.TYPE_CHECKER.redefine(
+    "integer",
+    lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
+)
+_Validator = extend(Draft202012Validator, type_checker=_types)
+
+
+class Schema:
+    """A compiled schema of an object that stands at `path` in the request."""
+
+    def __init__(self, schema: dict[str, Any], *, path: str) -> None:
+        self._schema = schema
+        self._path = path
+        # An empty registry: a reference to another document is never fetched.
+        self._validator = _Validator(schema, registry=Registry())
+
+    def normalised(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy with defaults filled in. Raises BadFields."""
+        filled: dict[str, Any] = _with_defaults(self._schema, dict(value))
+        errors: list[FieldError] = []
+        for error in self._validator.iter_errors(filled):
+            errors += _field_errors(error, self._path)
+            if len(errors) >= MOST_ERRORS:
+                break
+        if errors:
+            raise BadFields(*errors[:MOST_ERRORS])
+        return filled
+
+
+def _with_defaults(schema: Any, value: Any) -> Any:
+    if not isinstance(schema, dict) or not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for name, member in schema.get("properties", {}).items():
+        if name in filled:
+            filled[name] = _with_defaults(member, filled[name])
+        elif isinstance(member, dict) and "default" in member:
+            filled[name] = copy.deepcopy(member["default"])
+    return filled
+
+
+def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
+    field = ".".join([path, *(str(part) for part in error.absolute_path)])
+    wanted, keyword = error.validator_value, str(error.validator)
+    if keyword == "required":
+        for name in wanted:
+            if name not in error.instance:
+                yield FieldError(f"{field}.{name}", "required", "is missing")
+    elif keyword in {"additionalProperties", "unevaluatedProperties"}:
+        for name in _unknown(error):
+            name = strict_json.printable(name)
+            yield FieldError(f"{field}.{name}", "unknown", "is not a parameter here")
+    elif keyword in MEANINGS:
+        code, describe = MEANINGS[keyword]
+        yield FieldError(field, code, describe(wanted))
+    else:
+        yield FieldError(field, "invalid", "is not of a form that is allowed here")
+
+
+def _unknown(error: ValidationError) -> list[str]:
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    return [
+        name
+        for name in error.instance
+        if name not in known and not any(re.search(one, name) for one in patterns)
+    ]
+
+
+def _types_text(wanted: Any) -> str:
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    return "must be of type " + " or ".join(names)
+
+
+def _choices_text(wanted: Any) -> str:
+    return "must be one of " + ", ".join(json.dumps(choice) for choice in wanted)
+
+
+MEANINGS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "type": ("type", _types_text),
+    "enum": ("choice", _choices_text),
+    "const": ("choice", lambda wanted: _choices_text([wanted])),
+    "minimum": ("range", lambda wanted: f"must be at least {wanted}"),
+    "maximum": ("range", lambda wanted: f"must be at most {wanted}"),
+    "exclusiveMinimum": ("range", lambda wanted: f"must be above {wanted}"),
+    "exclusiveMaximum": ("range", lambda wanted: f"must be below {wanted}"),
+    "multipleOf": ("range", lambda wanted: f"must be a multiple of {wanted}"),
+    "minLength": ("length", lambda wanted: f"must have {wanted} characters or more"),
+    "maxLength": ("length", lambda wanted: f"must have {wanted} characters or fewer"),
+    "minItems": ("length", lambda wanted: f"must have {wanted} items or more"),
+    "maxItems": ("length", lambda wanted: f"must have {wanted} items or fewer"),
+    "uniqueItems": ("choice", lambda wanted: "must not have an item twice"),
+    "pattern": ("format", lambda wanted: f"must match {wanted}"),
+}
+
+
+def read_text(schema: Any, text: str) -> Any:
+    """A form field's text as one of the schema's types, else as the text it is."""
+    types = _types_of(schema)
+    if "integer" in types and re.fullmatch(r"-?(0|[1-9][0-9]{0,30})", text):
+        return int(text)
+    if "number" in types and re.fullmatch(NUMBER, text):
+        return json.loads(text)
+    if "boolean" in types and text in {"true", "false"}:
+        return text == "true"
+    if types & {"object", "array"} and text.lstrip()[:1] in {"{", "["}:
+        return _read_json(text)
+    return text
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return strict_json.loads(text)
+    except Malformed:
+        return text
+
+
+TYPES = {int: "integer", float: "number", bool: "boolean"}
+NUMBER = r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?"
+
+
+def _types_of(schema: Any) -> set[str]:
+    """Every type that a schema allows at its top, as far as it says so there."""
+    if not isinstance(schema, dict):
+        return set()
+    named = schema.get("type", [])
+    types = {named} if isinstance(named, str) else set(named)
+    types |= {TYPES.get(type(value), "string") for value in schema.get("enum", [])}
+    for part in (*schema.get("anyOf", []), *schema.get("oneOf", [])):
+        types |= _types_of(part)
+    return types

@@ -1,0 +1,208 @@
+"""What workers announce, what a key may choose, and what parameters are taken."""
+
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from gpu_worker.contract import EngineSpec
+from jobs import engines
+from jobs.errors import BadFields, EngineUnavailable
+from jobs.models import Engine
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["width"],
+    "properties": {
+        "width": {"type": "integer", "minimum": 1, "maximum": 100},
+        "scale": {"type": "number", "default": 1.5},
+        "format": {"enum": ["png", "webp"], "default": "png"},
+        "crop": {"type": "boolean"},
+        "name": {"type": "string", "maxLength": 3, "pattern": "^[a-z]*$"},
+        "points": {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+        "margin": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"top": {"type": "integer", "default": 7}},
+        },
+    },
+}
+
+
+def make_spec(**values: Any) -> EngineSpec:
+    known = {"operation": "removebg", "engine": "classical", "queue": "cpu"}
+    return EngineSpec(**{**known, "parameters": SCHEMA, **values})
+
+
+@pytest.fixture(autouse=True)
+def _fresh(settings: Settings, db: None) -> None:
+    engines.forget()
+    settings.DEFAULT_ENGINES = {"removebg": "classical", "resize": "imaging"}
+    settings.CHOOSABLE_ENGINES = ["removebg/birefnet", "removebg/sandbox"]
+
+
+def errors_of(parameters: dict[str, Any]) -> list[tuple[str, str]]:
+    with pytest.raises(BadFields) as refused:
+        engines.validate_parameters(make_spec(), parameters)
+    return [(one["field"], one["code"]) for one in refused.value.errors]
+
+
+def refused_field(*arguments: Any, **options: Any) -> str:
+    with pytest.raises(BadFields) as refused:
+        engines.resolve(*arguments, **options)
+    return str(refused.value.errors[0]["field"])
+
+
+def test_resolve_gives_the_default_engine_as_it_was_announced() -> None:
+    engines.announce([make_spec()])
+    assert engines.resolve("removebg", test=False) == make_spec()
+    assert engines.resolve("removebg", "classical", test=False) == make_spec()
+
+
+def test_announce_keeps_the_newest_spec_once() -> None:
+    engines.announce([make_spec()])
+    engines.announce([make_spec(batch_size=4), make_spec(engine="birefnet")])
+    assert engines.resolve("removebg", test=False).batch_size == 4
+    assert Engine.objects.count() == 2
+
+
+def test_announce_of_the_same_spec_writes_nothing() -> None:
+    engines.announce([make_spec()])
+    before = Engine.objects.get().announced_at
+    engines.announce([make_spec()])
+    assert Engine.objects.get().announced_at == before
+
+
+def test_announce_passes_over_a_spec_without_a_schema() -> None:
+    engines.announce([make_spec(parameters={"type": 5}), make_spec(operation="resize")])
+    assert [row.operation for row in Engine.objects.all()] == ["resize"]
+
+
+def test_resolve_of_an_unknown_operation_names_the_field() -> None:
+    assert refused_field("fly", test=False) == "operation"
+    assert refused_field("fly", test=True) == "operation"
+
+
+def test_resolve_of_what_nobody_announced_is_unavailable() -> None:
+    with pytest.raises(EngineUnavailable) as refused:
+        engines.resolve("resize", test=False)
+    assert refused.value.status == 503 and refused.value.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("name", ["imaging", "sandbox", "", "classical "])
+def test_resolve_of_an_engine_not_to_be_chosen_names_the_field(name: str) -> None:
+    engines.announce([make_spec(), make_spec(engine="sandbox")])
+    assert refused_field("removebg", name, test=False) == "engine"
+
+
+def test_resolve_lets_a_client_choose_what_the_settings_list() -> None:
+    engines.announce([make_spec(engine="birefnet", queue="t4")])
+    assert engines.resolve("removebg", "birefnet", test=False).queue == "t4"
+
+
+def test_resolve_for_a_test_key_is_the_sandbox_or_nothing() -> None:
+    engines.announce([make_spec()])
+    with pytest.raises(EngineUnavailable):
+        engines.resolve("removebg", test=True)
+    engines.announce([make_spec(engine="sandbox")])
+    assert engines.resolve("removebg", "classical", test=True).engine == "sandbox"
+
+
+def test_offered_lists_known_engines_of_offered_operations() -> None:
+    engines.announce(
+        [make_spec(), make_spec(engine="sandbox"), make_spec(operation="unlisted")]
+    )
+    engines.announce([make_spec(engine="birefnet")])
+    (operation,) = engines.offered()
+    assert operation.name == "removebg"
+    assert [spec.engine for spec in operation.engines] == ["classical", "birefnet"]
+
+
+def test_parameters_get_their_defaults_also_inside() -> None:
+    given = {"width": 5, "margin": {}}
+    taken = engines.validate_parameters(make_spec(), given)
+    assert taken == {"width": 5, "scale": 1.5, "format": "png", "margin": {"top": 7}}
+    assert given == {"width": 5, "margin": {}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field", "code"),
+    [
+        ({}, "width", "required"),
+        ({"width": "8"}, "width", "type"),
+        ({"width": 8.0}, "width", "type"),
+        ({"width": True}, "width", "type"),
+        ({"width": None}, "width", "type"),
+        ({"width": 0}, "width", "range"),
+        ({"width": 101}, "width", "range"),
+        ({"width": 1, "scale": "1"}, "scale", "type"),
+        ({"width": 1, "scale": False}, "scale", "type"),
+        ({"width": 1, "format": "gif"}, "format", "choice"),
+        ({"width": 1, "format": 1}, "format", "choice"),
+        ({"width": 1, "crop": 1}, "crop", "type"),
+        ({"width": 1, "crop": "true"}, "crop", "type"),
+        ({"width": 1, "name": "abcd"}, "name", "length"),
+        ({"width": 1, "name": "A"}, "name", "format"),
+        ({"width": 1, "points": [1, 2.0]}, "points.1", "type"),
+        ({"width": 1, "points": [1, 2, 3]}, "points", "length"),
+        ({"width": 1, "margin": {"top": "1"}}, "margin.top", "type"),
+        ({"width": 1, "margin": {"left": 1}}, "margin.left", "unknown"),
+        ({"width": 1, "Width": 1}, "Width", "unknown"),
+    ],
+)
+def test_parameters_that_are_wrong_are_named(
+    parameters: dict[str, Any], field: str, code: str
+) -> None:
+    assert errors_of(parameters) == [(f"parameters.{field}", code)]
+
+
+def test_parameters_with_several_mistakes_name_all() -> None:
+    assert sorted(errors_of({"a": 1, "b": 2, "crop": 3})) == [
+        ("parameters.a", "unknown"),
+        ("parameters.b", "unknown"),
+        ("parameters.crop", "type"),
+        ("parameters.width", "required"),
+    ]
+
+
+def test_errors_never_repeat_the_value() -> None:
+    with pytest.raises(BadFields) as refused:
+        engines.validate_parameters(make_spec(), {"width": "secret"})
+    assert "secret" not in str(refused.value.errors)
+
+
+def test_schema_that_refers_elsewhere_fetches_nothing() -> None:
+    remote = {"$ref": "http://127.0.0.1:9/schema"}
+    spec = make_spec(parameters={"type": "object", "properties": {"a": remote}})
+    with pytest.raises(Exception, match="Unresolvable"):
+        engines.validate_parameters(spec, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("width", "8", 8),
+        ("width", "08", "08"),
+        ("width", "8.0", "8.0"),
+        ("width", "٣", "٣"),
+        ("width", " 8", " 8"),
+        ("scale", "8", 8),
+        ("scale", "-1.5e2", -150.0),
+        ("scale", "NaN", "NaN"),
+        ("crop", "true", True),
+        ("crop", "True", "True"),
+        ("format", "png", "png"),
+        ("name", "8", "8"),
+        ("points", "[1, 2]", [1, 2]),
+        ("points", "[1,", "[1,"),
+        ("margin", '{"top": 1}', {"top": 1}),
+        ("margin", '{"top": 1, "top": 2}', '{"top": 1, "top": 2}'),
+        ("unknown", "1", "1"),
+    ],
+)
+def test_form_text_is_read_by_the_parameters_type(
+    name: str, text: str, value: Any
+) -> None:
+    read = engines.read_parameter(make_spec(), name, text)
+    assert read == value and type(read) is type(value)
