@@ -247,6 +247,13 @@ class Worker(models.Model):
     seen_at = models.DateTimeField(db_default=Now())
 
 
+class ControlSign(models.Model):
+    """When a loop of control last said that it turns. `jobs.control_signs` writes it."""
+
+    loop = models.CharField(max_length=60, primary_key=True)
+    seen_at = models.DateTimeField(db_default=Now())
+
+
 class Engine(models.Model):
     """An engine for an operation, as a worker announced it; kept when none is up."""
 

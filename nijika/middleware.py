@@ -11,17 +11,17 @@ from nijika import cors, problems, request_ids
 
 
 class RequestMiddleware:
-    """Stands outermost, so that no answer leaves without an id or with an HTML error."""
+    """Stands outermost, so no answer leaves without an id or with an HTML error."""
 
-    def __init__(
-        self, get_response: Callable[[HttpRequest], HttpResponseBase]
-    ) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id = _request_id(request)
         if cors.is_preflight(request):
-            answer: HttpResponseBase = HttpResponse(status=204)
+            answer: HttpResponseBase = HttpResponse(
+                status=204, headers=cors.PREFLIGHT_HEADERS
+            )
         else:
             answer = self.get_response(request)
         if not problems.is_page(request):

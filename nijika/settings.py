@@ -60,13 +60,15 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "static"
+# From the packages themselves, or where `collectstatic` has gathered them.
 WHITENOISE_USE_FINDERS = env.bool("NIJIKA_STATIC_FROM_SOURCE", True)
+STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
 
 # The database. Threads hold their connections; `lock_timeout` bounds every wait for a
 # row, so that one locked wallet is an error for its owner and not a stall for others.
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 DATABASES["default"] |= {
+    "ENGINE": "nijika.postgres",
     "CONN_MAX_AGE": None,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
@@ -144,15 +146,20 @@ WORKER_GONE_S = env.seconds("NIJIKA_WORKER_GONE", "6s")
 WEB_THREADS = env.int("NIJIKA_WEB_THREADS", 4)
 WEB_UPLOAD_THREADS = env.int("NIJIKA_WEB_UPLOAD_THREADS", 2)
 WEB_LINK_THREADS = env.int("NIJIKA_WEB_LINK_THREADS", 2)
+WEB_PROCESSES = env.int("NIJIKA_WEB_PROCESSES", 1)
 WEB_WAITING = env.int("NIJIKA_WEB_WAITING", 512)
 SPOOL_BUDGET_BYTES = env.bytes_count("NIJIKA_SPOOL_BUDGET", "2GB")
 SPOOL_FOLDER = env.str("NIJIKA_SPOOL_FOLDER", "")
 MIN_UPLOAD_BYTES_PER_S = env.int("NIJIKA_MIN_UPLOAD_BYTES_PER_S", 2_000)
+# What looks at a caller's credentials before a large body of theirs is read.
+CREDENTIALS_LOOK_VALID = "accounts.authentication.credentials_look_valid"
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("NIJIKA_LOG_LEVEL", "INFO")},
     # It logs a line for every 4xx, which are our callers' doing, not ours.

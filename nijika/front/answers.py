@@ -1,0 +1,188 @@
+"""Answers on their way to the client, and the continuations that lead to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from django.http import HttpResponse
+
+from nijika import continuation, cors, problems
+from nijika.bridge import Headers, Outcome
+from nijika.continuation import Finish
+from nijika.errors import NotFound, Unavailable
+from nijika.front.bodies import ClientGone
+from nijika.front.lanes import Arrivals, Lane
+
+FILE_CHUNK_BYTES = 256_000
+SLOW_READER_S = 60.0
+HAVE_NO_BODY = (204, 304)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Answer:
+    """One request's answer, sent once. `path` decides on CORS, `head` on a body."""
+
+    def __init__(self, send: Send, *, path: str, head: bool, request_id: str) -> None:
+        self._send = send
+        self._head = head
+        self._cors = cors.applies_to(path)
+        self.request_id = request_id
+        self.started = False
+
+    async def whole(
+        self, status: int, headers: Headers, body: bytes, *, more: bool = False
+    ) -> None:
+        """Send an answer whose length is known. `more` keeps the request open."""
+        if status not in HAVE_NO_BODY:
+            headers = _with_length(headers, len(body))
+        await self.start(status, headers)
+        await self.chunk(b"" if self._head else body, more=more)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        message = {"type": "http.response.start", "status": status, "headers": headers}
+        await self._send(message)
+
+    async def chunk(self, body: bytes, *, more: bool) -> None:
+        if self._head:
+            body = b""
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        await self._send(message)
+
+    async def django(self, response: HttpResponse) -> None:
+        """Send a response of the front's own making, which no middleware has seen."""
+        await self.whole(
+            response.status_code, self._own_headers(response), response.content
+        )
+
+    async def failure(self, error: BaseException, *, closing: bool) -> None:
+        """Send the problem of `error`. `closing`: the connection ends after it, and the
+        request stays open for now."""
+        response = problems.from_exception(error, self.request_id)
+        headers = self._own_headers(response)
+        if closing:
+            headers.append((b"connection", b"close"))
+        await self.whole(response.status_code, headers, response.content, more=closing)
+
+    def _own_headers(self, response: HttpResponse) -> Headers:
+        headers = _encoded(response)
+        headers.append((b"x-request-id", self.request_id.encode()))
+        headers.append((b"x-content-type-options", b"nosniff"))
+        if self._cors:
+            headers += CORS_HEADERS
+        return headers
+
+    async def file(
+        self, path: Path, outcome: Outcome, disk: Lane, *, offered: bool
+    ) -> None:
+        """Send a stored file under the outcome's headers.
+
+        `offered`: the server sends files itself. Raises NotFound if it is gone.
+        """
+        try:
+            size_bytes = path.stat().st_size
+        except OSError:
+            raise NotFound() from None
+        headers = _with_length(outcome.headers, size_bytes)
+        await self.start(outcome.status, headers)
+        if self._head or size_bytes == 0:
+            await self.chunk(b"", more=False)
+        elif offered:
+            await self._send({"type": "http.response.pathsend", "path": str(path)})
+        else:
+            await self._file_in_chunks(path, disk)
+
+    async def _file_in_chunks(self, path: Path, disk: Lane) -> None:
+        with path.open("rb") as file:
+            while chunk := await disk.run(lambda: file.read(FILE_CHUNK_BYTES)):
+                async with asyncio.timeout(SLOW_READER_S):
+                    await self.chunk(chunk, more=True)
+        await self.chunk(b"", more=False)
+
+
+class StreamToClient:
+    """An answer that the lane's thread writes piece by piece."""
+
+    def __init__(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        self._answer = answer
+        self._loop = loop
+        self.gone = False
+
+    def start(self, status: int, headers: Headers) -> None:
+        self._wait(self._answer.start(status, headers))
+
+    def write(self, chunk: bytes) -> None:
+        if self.gone:
+            raise ClientGone()
+        self._wait(self._answer.chunk(chunk, more=True))
+
+    def _wait(self, sending: Any) -> None:
+        future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        try:
+            future.result(SLOW_READER_S)
+        except TimeoutError:
+            future.cancel()
+            raise ClientGone() from None
+
+
+async def finished(wish: Finish, arrivals: Arrivals) -> HttpResponse:
+    """The response of a `Finish`. Raises what its future or its rendering raised."""
+    loop = asyncio.get_running_loop()
+    arrival: asyncio.Future[Any] = loop.create_future()
+    wish.future.add_done_callback(lambda future: _arrive(future, arrival, arrivals))
+    too_late = loop.call_later(continuation.TIMEOUT_S, _give_up, arrival)
+    try:
+        return wish.render(await arrival)
+    finally:
+        too_late.cancel()
+
+
+def problem_of(error: BaseException, request_id: str) -> HttpResponse:
+    return problems.from_exception(error, request_id)
+
+
+def merged(response: HttpResponse, placeholder: Headers) -> Headers:
+    """The response's headers, and those that middleware put on its placeholder."""
+    headers = _encoded(response)
+    own = {name for name, _ in headers} | {b"content-type", b"content-length"}
+    headers += [(name, value) for name, value in placeholder if name not in own]
+    return headers
+
+
+def _arrive(
+    future: Future[Any], arrival: asyncio.Future[Any], arrivals: Arrivals
+) -> None:
+    if future.cancelled():
+        arrivals.post(arrival, None, Unavailable())
+    elif (error := future.exception()) is not None:
+        arrivals.post(arrival, None, error)
+    else:
+        arrivals.post(arrival, future.result(), None)
+
+
+def _give_up(arrival: asyncio.Future[Any]) -> None:
+    if not arrival.done():
+        arrival.set_exception(Unavailable())
+
+
+def _encoded(response: HttpResponse) -> Headers:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.items()
+    ]
+    for cookie in response.cookies.values():
+        headers.append((b"set-cookie", cookie.output(header="").strip().encode()))
+    return headers
+
+
+def _with_length(headers: Headers, size_bytes: int) -> Headers:
+    others = [(name, value) for name, value in headers if name != b"content-length"]
+    return [*others, (b"content-length", b"%d" % size_bytes)]
+
+
+CORS_HEADERS: Headers = [(k.lower().encode(), v.encode()) for k, v in cors.HEADERS]

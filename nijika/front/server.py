@@ -1,0 +1,270 @@
+"""The ASGI application: from a request's head to its answer's last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from nijika import bridge, request_ids
+from nijika.bridge import Outcome
+from nijika.continuation import Finish, SendFile
+from nijika.errors import MethodNotAllowed, NijikaError
+from nijika.front import answers
+from nijika.front.answers import Answer, Send, StreamToClient
+from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool
+from nijika.front.lanes import Arrivals, Lane, LaneFull
+
+logger = logging.getLogger(__name__)
+
+LIVE = "/health/live"
+DRAIN_S = 5.0
+DRAIN_BYTES = 128_000_000
+"""What is read and thrown away so that a refusal reaches a client that still sends."""
+
+Scope = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the front must be told; `nijika.asgi` takes it from the settings.
+
+    `looks_valid` gets the values of X-API-Key and Authorization. `check` may block; a
+    text from it refuses to start.
+    """
+
+    application: Callable[..., Iterable[bytes]]
+    threads: int
+    upload_threads: int
+    link_threads: int
+    waiting: int
+    link_path: str
+    spool: Spool
+    body_limit_bytes: int
+    multipart_limit_bytes: int
+    link_limit_bytes: int
+    bytes_per_s: float
+    looks_valid: Callable[[str | None, str | None], bool]
+    check: Callable[[], str | None] = field(default=lambda: None)
+
+
+class Front:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._ready:
+            self._open()
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    def _open(self) -> None:
+        """Start the lanes, in the loop that they will work for."""
+        options = self._options
+        self._loop = asyncio.get_running_loop()
+        self._arrivals = Arrivals(self._loop)
+        lane = partial(Lane, waiting=options.waiting, arrivals=self._arrivals)
+        self._ordinary = lane("ordinary", threads=options.threads)
+        self._uploads = lane("uploads", threads=options.upload_threads)
+        self._link = lane("link", threads=options.link_threads)
+        self._disk = Lane("disk", threads=1, waiting=10_000, arrivals=self._arrivals)
+        self._ready = True
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        refusal = await self._ordinary.run(self._options.check)
+        if refusal is not None:
+            await send({"type": "lifespan.startup.failed", "message": refusal})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for lane in (self._ordinary, self._uploads, self._link, self._disk):
+            lane.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = _Head(scope)
+        answer = Answer(
+            send,
+            path=scope["path"],
+            head=scope["method"] == "HEAD",
+            request_id=request_ids.choose(head.text(b"x-request-id")),
+        )
+        try:
+            if scope["path"] == LIVE:
+                await _say_alive(scope["method"], answer)
+            else:
+                await self._serve(scope, head, receive, answer)
+        except ClientGone:
+            pass
+        except Exception as error:
+            if answer.started:
+                raise  # the server cuts the connection: half an answer is no answer
+            await answer.failure(error, closing=False)
+
+    async def _serve(
+        self, scope: Scope, head: _Head, receive: Receive, answer: Answer
+    ) -> None:
+        lane = self._link if scope["path"] == self._options.link_path else None
+        body = Body(spool=self._options.spool)
+        if head.has_body:
+            reader = self._reader(head, receive, on_link=lane is not None)
+            try:
+                if (lane or self._ordinary).is_full:
+                    raise LaneFull()
+                body = await reader.read()
+            except NijikaError as error:
+                await _refuse(error, reader, head, answer)
+                return
+        lane = lane or (self._uploads if body.on_disk else self._ordinary)
+        try:
+            await self._ask(scope, receive, answer, body, lane)
+        finally:
+            body.close()
+
+    def _reader(self, head: _Head, receive: Receive, *, on_link: bool) -> Reader:
+        options = self._options
+        if on_link:
+            limit_bytes = options.link_limit_bytes
+        elif head.is_multipart:
+            limit_bytes = options.multipart_limit_bytes
+        else:
+            limit_bytes = options.body_limit_bytes
+        return Reader(
+            receive=receive,
+            spool=options.spool,
+            disk=self._disk,
+            announced=head.content_length,
+            limit_bytes=limit_bytes,
+            # A worker's token is the link's own business, and so are small limits.
+            looks_valid=lambda: on_link or head.looks_valid(options.looks_valid),
+            bytes_per_s=options.bytes_per_s,
+        )
+
+    async def _ask(
+        self, scope: Scope, receive: Receive, answer: Answer, body: Body, lane: Lane
+    ) -> None:
+        environ = bridge.environ_of(
+            scope, body.file, body.size_bytes, answer.request_id
+        )
+        stream = _Watched(answer, self._loop, receive)
+        try:
+            outcome = await lane.run(
+                partial(bridge.run, self._options.application, environ, stream)
+            )
+        finally:
+            stream.unwatch()
+        if isinstance(outcome.wish, Finish):
+            await self._finish(outcome.wish, outcome, answer)
+        elif isinstance(outcome.wish, SendFile):
+            offered = "http.response.pathsend" in scope.get("extensions", {})
+            await answer.file(outcome.wish.path, outcome, self._disk, offered=offered)
+        elif outcome.body is None:
+            await answer.chunk(b"", more=False)
+        else:
+            await answer.whole(outcome.status, outcome.headers, outcome.body)
+
+    async def _finish(self, wish: Finish, outcome: Outcome, answer: Answer) -> None:
+        try:
+            response = await answers.finished(wish, self._arrivals)
+        except Exception as error:
+            response = answers.problem_of(error, answer.request_id)
+        headers = answers.merged(response, outcome.headers)
+        await answer.whole(response.status_code, headers, response.content)
+
+
+class _Head:
+    """A request's headers, as far as the front looks at them."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+
+    def text(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def content_length(self) -> int | None:
+        length = self._headers.get(b"content-length", b"")
+        return int(length) if length.isdigit() else None
+
+    @property
+    def has_body(self) -> bool:
+        return bool(self.content_length) or b"transfer-encoding" in self._headers
+
+    @property
+    def is_multipart(self) -> bool:
+        kind = self._headers.get(b"content-type", b"")
+        return kind.lower().startswith(b"multipart/")
+
+    @property
+    def expects_continue(self) -> bool:
+        return b"expect" in self._headers
+
+    def looks_valid(self, look: Callable[[str | None, str | None], bool]) -> bool:
+        return look(self.text(b"x-api-key"), self.text(b"authorization"))
+
+
+class _Watched(StreamToClient):
+    """A stream that learns when its client goes away; a short answer never looks."""
+
+    def __init__(
+        self, answer: Answer, loop: asyncio.AbstractEventLoop, receive: Receive
+    ) -> None:
+        super().__init__(answer, loop)
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self, status: int, headers: bridge.Headers) -> None:
+        self._loop.call_soon_threadsafe(self._watch)
+        super().start(status, headers)
+
+    def unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _watch(self) -> None:
+        self._watcher = self._loop.create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+
+
+async def _say_alive(method: str, answer: Answer) -> None:
+    if method not in ("GET", "HEAD"):
+        raise MethodNotAllowed()
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers.append((b"x-request-id", answer.request_id.encode()))
+    await answer.whole(200, headers, b'{"status": "alive"}')
+
+
+async def _refuse(
+    error: NijikaError, reader: Reader, head: _Head, answer: Answer
+) -> None:
+    """Answer before the body is in. Closing at once would tear the connection down
+    under a client that still sends, and the answer with it: so drain a little."""
+    await answer.failure(error, closing=True)
+    if reader.started or not head.expects_continue:
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await _drain(reader.receive)
+        except TimeoutError:
+            logger.info("request %s: still sending, cut", answer.request_id)
+    await answer.chunk(b"", more=False)
+
+
+async def _drain(receive: Receive) -> None:
+    drained = 0
+    while drained < DRAIN_BYTES:
+        event = await receive()
+        drained += len(event.get("body", b""))
+        if event["type"] != "http.request" or not event.get("more_body", False):
+            return

@@ -1,0 +1,158 @@
+"""Whether the platform can do its work: for balancers, for people, for scripts.
+
+`/health/live` is the front's own. `/health/ready` asks the database alone, since with
+it requests are accepted whatever else is down. `/api/health` looks at everything, at
+most once a second however many ask, and says nothing that a stranger may not know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models import Count
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from jobs import control_signs, storage
+from jobs.models import Worker
+from nijika.errors import Unavailable
+
+ASK_TIMEOUT_S = 2.0
+KEEP_S = 1.0
+NEEDED_LOOPS = {"dispatch", "reaping"}
+
+Services = dict[str, dict[str, Any]]
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """200 while the database answers, else 503."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        raise Unavailable() from error
+    return _uncached({"status": "ready"})
+
+
+@require_safe
+def health(request: HttpRequest) -> HttpResponse:
+    """The state of each part: always 200, since the answer is the text."""
+    return _uncached(_report.get())
+
+
+def look() -> dict[str, Any]:
+    """What `/api/health` says, looked at afresh."""
+    redis_up = _ask(lambda: _redis_answers(settings.REDIS_URL))
+    broker_up = _ask(lambda: _redis_answers(settings.BROKER_URL))
+    storage_up = _ask(lambda: storage.store().healthy())
+    services = _in_database()
+    end = time.monotonic() + ASK_TIMEOUT_S
+    services["redis"] = _service(is_up=_answer(redis_up, end))
+    services["broker"] = _service(is_up=_answer(broker_up, end))
+    services["storage"] = _service(is_up=_answer(storage_up, end))
+    return {"status": _overall(services), "services": services}
+
+
+def _overall(services: Services) -> str:
+    if services["database"]["status"] != "healthy":
+        return "unhealthy"
+    every = all(service["status"] == "healthy" for service in services.values())
+    return "healthy" if every else "degraded"
+
+
+def _in_database() -> Services:
+    """The database itself, and what it knows of control and workers."""
+    try:
+        loops = control_signs.living()
+        workers = _workers_by_queue()
+    except Error:
+        loops, workers = set(), {}
+        services = {"database": _service(is_up=False)}
+    else:
+        services = {"database": _service(is_up=True)}
+    services["control"] = _service(is_up=loops >= NEEDED_LOOPS)
+    for queue in settings.QUEUES:
+        count = workers.get(queue, 0)
+        may_be_none = queue in settings.SCALE_TO_ZERO_QUEUES
+        service = _service(is_up=count > 0 or may_be_none)
+        services[f"queue:{queue}"] = service | {"workers": count}
+    return services
+
+
+def _workers_by_queue() -> dict[str, int]:
+    gone_after = timedelta(seconds=settings.WORKER_GONE_S)
+    living = Worker.objects.filter(seen_at__gt=Now() - gone_after)
+    counted = living.values("queue").annotate(count=Count("name"))
+    return {row["queue"]: row["count"] for row in counted}
+
+
+def _service(*, is_up: bool) -> dict[str, Any]:
+    return {"status": "healthy" if is_up else "unhealthy"}
+
+
+def _uncached(content: dict[str, Any]) -> HttpResponse:
+    return JsonResponse(content, headers={"Cache-Control": "no-store"})
+
+
+@cache
+def _askers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(3, thread_name_prefix="health")
+
+
+def _ask(question: Callable[[], bool]) -> Future[bool]:
+    return _askers().submit(question)
+
+
+def _answer(question: Future[bool], end: float) -> bool:
+    """The answer, or no if it does not come in time or is an error."""
+    try:
+        return question.result(max(0.0, end - time.monotonic()))
+    except Exception:  # whatever a client library makes of a service that is away
+        question.cancel()
+        return False
+
+
+def _redis_answers(url: str) -> bool:
+    client = _redis(url)
+    return bool(client.ping())
+
+
+@cache
+def _redis(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url, socket_timeout=1, socket_connect_timeout=1, max_connections=2
+    )
+
+
+class _Kept:
+    """The newest report. One thread looks; the others take what is there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._report: dict[str, Any] | None = None
+        self._until = 0.0
+
+    def get(self) -> dict[str, Any]:
+        if self._report is not None and time.monotonic() < self._until:
+            return self._report
+        if self._report is not None and self._lock.locked():
+            return self._report
+        with self._lock:
+            if self._report is None or time.monotonic() >= self._until:
+                self._report = look()
+                self._until = time.monotonic() + KEEP_S
+            return self._report
+
+
+_report = _Kept()

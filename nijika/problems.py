@@ -1,0 +1,167 @@
+"""Errors as RFC 9457 problem responses: the one place that renders them.
+
+Whatever goes wrong below our own addresses is answered here: our errors, Django's own
+refusals, a database that is away, and the unexpected, which is logged with its
+traceback and answered without it. Only pages for browsers keep Django's HTML.
+"""
+
+import json
+import logging
+import sys
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
+from django.views import defaults
+
+from nijika import errors, request_ids
+from nijika.errors import NijikaError
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+PAGES = ("/admin/", "/static/")
+"""The paths whose errors are pages for people."""
+
+MEANINGS: list[tuple[type[BaseException], type[NijikaError]]] = [
+    (Http404, errors.NotFound),
+    (PermissionDenied, errors.NotAllowed),
+    (RequestDataTooBig, errors.TooLarge),
+    (SuspiciousOperation, errors.Malformed),
+    (BadRequest, errors.Malformed),
+    (MultiPartParserError, errors.Malformed),
+    (UnreadablePostError, errors.Malformed),
+    (UnicodeDecodeError, errors.Malformed),
+    # A lost connection, a refused one, a lock or a statement that took too long.
+    (OperationalError, errors.Unavailable),
+    (InterfaceError, errors.Unavailable),
+    (psycopg.OperationalError, errors.Unavailable),
+    (psycopg.InterfaceError, errors.Unavailable),
+]
+BY_STATUS = {
+    kind.status: kind
+    for kind in (
+        errors.Malformed,
+        errors.NotAllowed,
+        errors.NotFound,
+        errors.MethodNotAllowed,
+        errors.TooLarge,
+        errors.UnsupportedMedia,
+        errors.Unavailable,
+    )
+}
+
+
+class Unexpected(NijikaError):
+    """Something went wrong on our side; it has been recorded under the request id."""
+
+    code = "internal_error"
+    status = 500
+
+
+def response(error: NijikaError, request_id: str) -> HttpResponse:
+    """The error as its problem response."""
+    answer = HttpResponse(
+        body(error, request_id), status=error.status, content_type=CONTENT_TYPE
+    )
+    for name, value in error.headers.items():
+        answer[name] = value
+    return answer
+
+
+def body(error: NijikaError, request_id: str) -> bytes:
+    """The problem as JSON; the standard members win over the error's own fields."""
+    title = (type(error).__doc__ or HTTPStatus(error.status).phrase).splitlines()[0]
+    members = {
+        **{k: v for k, v in error.fields().items() if k != "headers"},
+        "type": f"urn:nijika:problem:{error.code}",
+        "title": title,
+        "status": error.status,
+        "detail": str(error),
+        "code": error.code,
+        "request_id": request_id,
+    }
+    return json.dumps(members, default=_as_text).encode()
+
+
+def from_exception(exception: BaseException, request_id: str) -> HttpResponse:
+    """The answer to any exception. The unexpected and our own outages are logged."""
+    error = meaning(exception)
+    if error is None:
+        logger.error("request %s failed", request_id, exc_info=exception)
+        error = Unexpected()
+    elif error.status >= 500 and error is not exception:
+        logger.warning("request %s: %s", request_id, exception)
+    return response(error, request_id)
+
+
+def meaning(exception: BaseException) -> NijikaError | None:
+    """What an exception tells the caller, if it is not a bug of ours."""
+    if isinstance(exception, NijikaError):
+        return exception
+    for kind, means in MEANINGS:
+        if isinstance(exception, kind):
+            return means()
+    return None
+
+
+def is_page(request: HttpRequest) -> bool:
+    return request.path_info.startswith(PAGES)
+
+
+def instead_of(answer: HttpResponseBase, request_id: str) -> HttpResponseBase:
+    """A problem for an error answer of Django's own; any other answer unchanged."""
+    if answer.status_code < 400 or answer.get("Content-Type") == CONTENT_TYPE:
+        return answer
+    error = BY_STATUS.get(answer.status_code, Unexpected)()
+    if answer.status_code not in BY_STATUS:
+        error.status, error.code = answer.status_code, "error"
+        logger.warning("request %s: bare status %s", request_id, error.status)
+    problem = response(error, request_id)
+    for name in ("Allow", "Retry-After"):
+        if name in answer.headers:
+            problem[name] = answer.headers[name]
+    answer.close()
+    return problem
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _handled(request, exception) or defaults.bad_request(request, exception)
+
+
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _handled(request, exception) or defaults.permission_denied(
+        request, exception
+    )
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return _handled(request, exception) or defaults.page_not_found(request, exception)
+
+
+def handler500(request: HttpRequest) -> HttpResponseBase:
+    exception = sys.exc_info()[1]
+    if exception is None:
+        return defaults.server_error(request)
+    return _handled(request, exception) or defaults.server_error(request)
+
+
+def _handled(request: HttpRequest, exception: BaseException) -> HttpResponse | None:
+    if is_page(request):
+        return None
+    return from_exception(exception, request.META.get(request_ids.KEY, ""))
+
+
+def _as_text(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, Decimal) else str(value)
