@@ -242,7 +242,7 @@ def from_json(kind: type[T], value: Any) -> T:
     if not isinstance(value, dict):
         raise ContractError(f"{kind.__name__} must be an object")
     members = {}
-    for name, (decode, required) in _decoders(kind).items():
+    for name, (decode, required) in _decoders(typing.cast(Any, kind)).items():
         if name in value:
             members[name] = decode(value[name])
         elif required:

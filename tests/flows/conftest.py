@@ -4,14 +4,30 @@ from pathlib import Path
 
 import pytest
 
+from tests import engines
 from tests.flows.house import House, house
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[House]:
-    """One house that the flows of a test process share; tests leave it running."""
-    with (
-        tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
-        house(Path(folder)) as built,
-    ):
-        yield built
+    """One house, with misbehaving engines, that the flows of a test process share.
+
+    Tests may break anything in it, and leave it running as they found it.
+    """
+    with tempfile.TemporaryDirectory(prefix="nijika-house-") as folder:
+        starts = Path(folder, "starts")
+        starts.touch()
+        settings = engines.SETTINGS | {engines.STARTS: str(starts)}
+        with house(Path(folder), settings=settings) as built:
+            built.sql(engines.PRICES)
+            yield built
+
+
+@pytest.fixture(autouse=True)
+def books_balance(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a flow did to the house, the books balance afterwards."""
+    yield
+    if "home" in request.fixturenames:
+        home: House = request.getfixturevalue("home")
+        home.settle_down()
+        home.check_ledger()

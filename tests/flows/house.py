@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ import psycopg
 
 from nijika.local.servers import Server
 from nijika.local.stack import Stack
+from tests import engines
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDS = {"succeeded", "failed", "cancelled"}
@@ -55,7 +57,6 @@ class House:
     """A running stack and what a test does with it."""
 
     stack: Stack
-    _events: list[str] = field(default_factory=list)
 
     # As a user
 
@@ -91,13 +92,21 @@ class House:
         *,
         key: str | None = None,
         idempotency_key: str = "",
+        timeout_s: float = 30,
         **parameters: Any,
     ) -> Answer:
         body, kind = multipart(operation, image, parameters)
         headers = {"Content-Type": kind}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
-        return self.call("POST", "/api/v1/jobs", key=key, body=body, headers=headers)
+        return self.call(
+            "POST",
+            "/api/v1/jobs",
+            key=key,
+            body=body,
+            headers=headers,
+            timeout_s=timeout_s,
+        )
 
     def accepted(
         self, operation: str, image: Path | bytes | None = None, **rest: Any
@@ -114,9 +123,10 @@ class House:
         return answer.body
 
     def end_of(self, job_id: str, *, within_s: float = 30) -> Any:
-        """The job once it has ended; the web may be away meanwhile."""
+        """The job once it has ended. Supervises meanwhile; the web may be away."""
 
         def look() -> Any:
+            self.supervise()
             job = self.job(job_id)
             return job if job["status"] in ENDS else None
 
@@ -156,6 +166,45 @@ class House:
         """Restart what has ended, as `make run` does all the time."""
         self.stack.check()
 
+    def settle_down(self, *, within_s: float = 30) -> None:
+        """Wait until everything runs and is healthy again."""
+
+        def look() -> bool | None:
+            self.supervise()
+            health = self.call("GET", "/api/health").body
+            return health["status"] == "healthy" or None
+
+        eventually(look, within_s=within_s)
+
+    @contextmanager
+    def another(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A second process of the same line of the Procfile, unsupervised."""
+        command = self.stack.supervisor.programs[name].command
+        log = (self.stack.folder / "logs" / f"another-{name}.log").open("wb")
+        process = subprocess.Popen(
+            f"exec {command}",
+            shell=True,
+            cwd=ROOT,
+            env=self.stack.environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            log.close()
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def standing(self, name: str) -> Iterator[None]:
+        """The process stands still, as one that is paged out or debugged."""
+        os.kill(self.pid(name), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid(name), signal.SIGCONT)
+
     @contextmanager
     def frozen(self, server: Server) -> Iterator[None]:
         server.process.send_signal(signal.SIGSTOP)
@@ -169,7 +218,8 @@ class House:
     def sql(self, query: str, *parameters: Any) -> list[Any]:
         url = self.stack.environment["DATABASE_URL"]
         with psycopg.connect(url, autocommit=True) as connection:
-            return connection.execute(query, parameters or None).fetchall()
+            done = connection.execute(query, parameters or None)
+            return done.fetchall() if done.description else []
 
     def check_ledger(self) -> None:
         self.stack.manage("check_ledger")
@@ -177,6 +227,20 @@ class House:
     def events(self, job_id: str) -> list[str]:
         query = "SELECT type FROM jobs_jobevent WHERE job_id = %s ORDER BY id"
         return [row[0] for row in self.sql(query, job_id)]
+
+    def starts(self, job_id: str) -> int:
+        """How often an engine of `tests.engines` has started this job."""
+        path = Path(self.stack.environment[engines.STARTS])
+        return path.read_text().split().count(job_id)
+
+    def stored(self, job_id: str) -> list[str]:
+        """The job's result files, as paths below `results/<job>/`."""
+        folder = self.stack.folder / "storage" / "results" / job_id
+        return sorted(
+            str(path.relative_to(folder))
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
 
     def entries(self, job_id: str) -> list[tuple[str, str]]:
         query = "SELECT kind, amount::text FROM billing_entry WHERE reference = %s"

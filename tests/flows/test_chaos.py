@@ -1,0 +1,22 @@
+"""A short storm in a house of its own; `make chaos` is the long one."""
+
+import random
+import tempfile
+from pathlib import Path
+
+from tests import engines
+from tests.chaos.storm import SETTINGS, Storm
+from tests.flows.house import house
+
+SECONDS = 30.0
+
+
+def test_storm_loses_nothing_and_charges_nothing_twice() -> None:
+    with tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder:
+        starts = {engines.STARTS: str(Path(folder, "starts"))}
+        with house(Path(folder), settings=engines.SETTINGS | SETTINGS | starts) as home:
+            home.sql(engines.PRICES)
+            storm = Storm(home=home, seed=random.randrange(10**6))
+            storm.rage(seconds=SECONDS)
+            assert storm.audit() == [], storm.seed
+            assert storm.accepted
