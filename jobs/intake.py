@@ -1,0 +1,421 @@
+"""One transaction that accepts many submissions.
+
+Order inside, at READ COMMITTED: idempotency rows in (user, mode, key) order, then the
+`job:` sources in id order, then wallets in id order (`billing.ledger`), then entries,
+jobs, events. Two transactions that keep it cannot deadlock.
+
+A transaction that does not wait (`wait=False`) waits for no row at all: a key that a
+twin is writing, a source or a wallet that somebody else has locked make their item
+LOCKED, and its neighbours go on. That is why keys are taken under an advisory lock:
+the unique index alone cannot be asked without waiting for it.
+
+What is refused or passed over leaves no row behind, its idempotency row included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.base import ModelState
+
+from billing import ledger
+from billing.errors import InsufficientCredits
+from jobs.errors import IdempotencyKeyReused, SourceGone
+from jobs.models import Job
+from nijika.errors import NijikaError, Unavailable
+
+KEY_TRIES = 3
+TIMES = ("created_at", "start_by", "give_up_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What becomes a job. `id` is made by the caller and names the job for ever.
+
+    `inputs` are the rows of `Job.inputs`; one with a `url` and no `key` is still to be
+    fetched. `sources` are the jobs whose files are inputs: they are pinned until this
+    job ends. With an `idempotency_key` goes the `digest` of the request.
+    """
+
+    id: UUID
+    user_id: int
+    test: bool
+    operation: str
+    engine: str
+    queue: str
+    parameters: dict[str, Any]
+    metadata: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    price: Decimal
+    run_limit_s: float
+    request_id: str = ""
+    idempotency_key: str | None = None
+    digest: str | None = None
+    retry_of: UUID | None = None
+    sources: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The job as it is now, and what its owner has available; `replayed` by its key."""
+
+    job: Job
+    available: Decimal
+    replayed: bool = False
+
+
+class Later(Enum):
+    """Nothing is decided yet for this item, and nothing of it is written."""
+
+    LOCKED = "another transaction has a row that this item needs"
+
+
+LOCKED = Later.LOCKED
+Outcome = Accepted | NijikaError | Later
+
+
+class Intake:
+    """One attempt to accept `items`, of which no two share an idempotency key.
+
+    After a failure, `committing` says whether COMMIT may have reached the database;
+    `xid` then names the transaction, and `outcomes` hold if it was committed.
+    """
+
+    def __init__(self, items: Sequence[Submission], *, wait: bool) -> None:
+        self.items = items
+        self.wait = wait
+        self.outcomes: dict[UUID, Outcome] = {}
+        self.xid: str | None = None
+        self.committing = False
+
+    def run(self) -> list[Outcome]:
+        """The outcome of each item, once committed. Raises what the database raises."""
+        with transaction.atomic(durable=True):
+            self._take_keys()
+            self._lock_sources()
+            self._accept(self._hold())
+            self._drop_unused_keys()
+            self.committing = self.xid is not None
+        return self.answers()
+
+    def answers(self) -> list[Outcome]:
+        return [self.outcomes[item.id] for item in self.items]
+
+    def _open(self) -> list[Submission]:
+        """The items about which nothing is decided yet."""
+        return [item for item in self.items if item.id not in self.outcomes]
+
+    # Idempotency keys
+
+    def _take_keys(self) -> None:
+        keyed = sorted((i for i in self.items if i.idempotency_key), key=_key)
+        for _ in range(KEY_TRIES):
+            if not keyed:
+                return
+            taken = _insert_keys(keyed, wait=self.wait)
+            keyed = [item for item in keyed if item.id not in taken]
+            # A statement of its own: the one above cannot see rows that were committed
+            # while it waited.
+            keyed = self._replay(keyed)
+            if not self.wait:
+                break
+        for item in keyed:
+            self.outcomes[item.id] = Unavailable() if self.wait else LOCKED
+
+    def _replay(self, keyed: list[Submission]) -> list[Submission]:
+        """Answer items whose key stands; gives those whose key is (again) free."""
+        if not keyed:
+            return []
+        made = _read_keys(keyed)
+        jobs = Job.objects.in_bulk([job_id for job_id, _ in made.values()])
+        available = _balances(item.user_id for item in keyed if item.id in made)
+        for item in keyed:
+            if item.id in made:
+                job_id, digest = made[item.id]
+                self.outcomes[item.id] = replay(
+                    item, jobs[job_id], digest, available[item.user_id]
+                )
+        return [item for item in keyed if item.id not in made]
+
+    def _drop_unused_keys(self) -> None:
+        """A refused or skipped item must not meet itself as its own twin later."""
+        unused = [
+            item
+            for item in self.items
+            if item.idempotency_key and not _keeps_key(self.outcomes[item.id])
+        ]
+        if unused:
+            _delete_keys(unused)
+
+    # Sources
+
+    def _lock_sources(self) -> None:
+        wanted = {source for item in self._open() for source in item.sources}
+        if not wanted:
+            return
+        there = _lock_jobs(sorted(wanted), wait=self.wait)
+        for item in self._open():
+            if not {(s, item.user_id, item.test) for s in item.sources} <= there:
+                # Passed over and gone look alike; only who waits can tell.
+                self.outcomes[item.id] = SourceGone() if self.wait else LOCKED
+
+    # Credits
+
+    def _hold(self) -> dict[UUID, Decimal]:
+        """What is available after each hold. Test jobs move no credits."""
+        free = [item for item in self._open() if item.test]
+        balances = _balances(item.user_id for item in free)
+        available = {item.id: balances[item.user_id] for item in free}
+        charged = [item for item in self._open() if not item.test]
+        holds = [
+            ledger.Hold(user_id=i.user_id, credits=i.price, reference=str(i.id))
+            for i in charged
+        ]
+        results = ledger.hold_many(holds, wait=self.wait) if holds else []
+        for item, result in zip(charged, results, strict=True):
+            match result:
+                case ledger.Held():
+                    available[item.id] = result.available_after
+                case ledger.Short():
+                    self.outcomes[item.id] = InsufficientCredits(
+                        needed=result.needed, available=result.available
+                    )
+                case ledger.Locked():
+                    self.outcomes[item.id] = LOCKED
+        return available
+
+    # Jobs
+
+    def _accept(self, available: dict[UUID, Decimal]) -> None:
+        items = self._open()
+        if not items:
+            return
+        self.xid, *times = _insert_jobs(items)
+        _insert_fetches(items)
+        _insert_pins(items)
+        for item in items:
+            self.outcomes[item.id] = Accepted(
+                job=_job(item, times), available=available[item.id]
+            )
+
+
+def replay(
+    item: Submission, job: Job, digest: str | None, available: Decimal
+) -> Outcome:
+    """What an item gets whose key had made `job` for a request with `digest`."""
+    if digest != item.digest:
+        return IdempotencyKeyReused()
+    # A key that made this very job was taken by an earlier try of ours, not by a twin.
+    return Accepted(job=job, available=available, replayed=job.id != item.id)
+
+
+def _balances(users: Iterable[int]) -> dict[int, Decimal]:
+    return {user_id: ledger.balance(user_id)[0] for user_id in set(users)}
+
+
+def _key(item: Submission) -> tuple[int, bool, str]:
+    return item.user_id, item.test, item.idempotency_key or ""
+
+
+def _keeps_key(outcome: Outcome) -> bool:
+    """Whether the row of this item's key is right to be there."""
+    return isinstance(outcome, Accepted | IdempotencyKeyReused)
+
+
+def _waits_for_fetch(given: dict[str, Any]) -> bool:
+    return bool(given.get("url")) and not given.get("key")
+
+
+# The statements. Each is planned once per connection (`prepare`), which for the insert
+# of the jobs is half of its time.
+
+_KEY_LOCK = "hashtextextended(user_id || ':' || test || ':' || key, 0)"
+
+_INSERT_KEYS = f"""
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(%s::bigint[], %s::bool[], %s::text[], %s::text[], %s::uuid[])
+        AS wanted (user_id, test, key, digest, made)
+), free AS MATERIALIZED (
+    SELECT * FROM wanted WHERE pg_try_advisory_xact_lock({_KEY_LOCK})
+)
+INSERT INTO jobs_idempotencykey (user_id, test, key, digest, made)
+SELECT * FROM free ON CONFLICT (user_id, test, key) DO NOTHING RETURNING made
+"""
+
+_WAIT_FOR_KEYS = f"""
+SELECT pg_advisory_xact_lock({_KEY_LOCK})
+FROM unnest(%s::bigint[], %s::bool[], %s::text[]) AS wanted (user_id, test, key)
+"""
+
+_READ_KEYS = """
+SELECT wanted.id, made, digest
+FROM unnest(%s::uuid[], %s::bigint[], %s::bool[], %s::text[])
+    AS wanted (id, user_id, test, key)
+JOIN jobs_idempotencykey USING (user_id, test, key)
+"""
+
+_DELETE_KEYS = """
+DELETE FROM jobs_idempotencykey AS used
+USING unnest(%s::uuid[], %s::bigint[], %s::bool[], %s::text[])
+    AS mine (id, user_id, test, key)
+WHERE (used.user_id, used.test, used.key) = (mine.user_id, mine.test, mine.key)
+    AND used.made = mine.id
+"""
+
+_LOCK_JOBS = """
+SELECT id, user_id, test FROM jobs_job
+WHERE id = ANY(%s::uuid[]) AND erased_at IS NULL ORDER BY id FOR SHARE
+"""
+
+_INSERT_JOBS = """
+WITH item AS (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS item (
+        id uuid, user_id bigint, test bool, operation text, engine text, queue text,
+        parameters jsonb, metadata jsonb, inputs jsonb, waiting_fetches smallint,
+        request_id text, retry_of uuid, price numeric, run_limit_s float8
+    )
+), made AS (
+    INSERT INTO jobs_job (
+        id, user_id, test, operation, engine, queue, parameters, metadata, inputs,
+        waiting_fetches, request_id, retry_of, price, run_limit_s, start_by, give_up_at,
+        status, charged, attempt, worker, dispatches, failures, losses, hand_backs,
+        alone, result_prefix, results
+    )
+    SELECT
+        id, user_id, test, operation, engine, queue, parameters, metadata, inputs,
+        waiting_fetches, request_id, retry_of, price, run_limit_s,
+        statement_timestamp() + %s * interval '1s',
+        statement_timestamp() + %s * interval '1s',
+        'queued', 0, 0, '', 0, 0, 0, 0, false, '', '[]'
+    FROM item
+    RETURNING id, created_at, start_by, give_up_at
+), event AS (
+    INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
+    SELECT id, 'queued', 0, '' FROM made
+)
+SELECT pg_current_xact_id()::text, created_at, start_by, give_up_at FROM made LIMIT 1
+"""
+
+_INSERT_FETCHES = """
+INSERT INTO jobs_fetch (job_id, user_id, position, url, host, tries)
+SELECT *, 0 FROM
+    unnest(%s::uuid[], %s::bigint[], %s::smallint[], %s::text[], %s::text[])
+"""
+
+_INSERT_PINS = """
+INSERT INTO jobs_pin (job_id, source_id) SELECT * FROM unnest(%s::uuid[], %s::uuid[])
+"""
+
+
+def _insert_keys(items: list[Submission], *, wait: bool) -> set[UUID]:
+    """The ids of those items whose key this transaction has now taken."""
+    keys = _columns(_key(item) for item in items)
+    if wait:
+        _rows(_WAIT_FOR_KEYS, keys)
+    more = [[item.digest or "" for item in items], [item.id for item in items]]
+    return {made for (made,) in _rows(_INSERT_KEYS, [*keys, *more])}
+
+
+def _read_keys(items: list[Submission]) -> dict[UUID, tuple[UUID, str]]:
+    """The job and the digest that each item's key stands for, where it does."""
+    rows = _rows(_READ_KEYS, _columns((item.id, *_key(item)) for item in items))
+    return {item_id: (made, digest) for item_id, made, digest in rows}
+
+
+def _delete_keys(items: list[Submission]) -> None:
+    _rows(_DELETE_KEYS, _columns((item.id, *_key(item)) for item in items))
+
+
+def _lock_jobs(ids: list[UUID], *, wait: bool) -> set[tuple[UUID, int, bool]]:
+    return set(_rows(_LOCK_JOBS + ("" if wait else "SKIP LOCKED"), [ids]))
+
+
+def _insert_jobs(items: list[Submission]) -> tuple[Any, ...]:
+    """The transaction's id and the times that all its jobs have."""
+    text = json.dumps([_row(item) for item in items], default=str)
+    [row] = _rows(_INSERT_JOBS, [text, settings.START_BY_S, settings.GIVE_UP_S])
+    return row
+
+
+def _row(item: Submission) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "user_id": item.user_id,
+        "test": item.test,
+        "operation": item.operation,
+        "engine": item.engine,
+        "queue": item.queue,
+        "parameters": item.parameters,
+        "metadata": item.metadata,
+        "inputs": item.inputs,
+        "waiting_fetches": sum(map(_waits_for_fetch, item.inputs)),
+        "request_id": item.request_id,
+        "retry_of": item.retry_of,
+        "price": item.price,
+        "run_limit_s": item.run_limit_s,
+    }
+
+
+def _insert_fetches(items: list[Submission]) -> None:
+    rows = [
+        (item.id, item.user_id, position, given["url"], _host(given["url"]))
+        for item in items
+        for position, given in enumerate(item.inputs)
+        if _waits_for_fetch(given)
+    ]
+    if rows:
+        _rows(_INSERT_FETCHES, _columns(rows))
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "")[:255]
+
+
+def _insert_pins(items: list[Submission]) -> None:
+    rows = [(item.id, source) for item in items for source in item.sources]
+    if rows:
+        _rows(_INSERT_PINS, _columns(rows))
+
+
+def _job(item: Submission, times: Sequence[datetime]) -> Job:
+    """The row as it was inserted, without reading it again.
+
+    A model's constructor costs as much as the row's insert, so this copies a blank.
+    """
+    job = Job.__new__(Job)
+    job.__dict__ |= vars(_blank()) | _row(item) | dict(zip(TIMES, times, strict=True))
+    job._state = ModelState()
+    job._state.adding, job._state.db = False, connection.alias
+    return job
+
+
+@cache
+def _blank() -> Job:
+    return Job(status=Job.Status.QUEUED, charged=Decimal(0))
+
+
+def _columns(rows: Any) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _rows(query: str, parameters: list[Any]) -> list[Any]:
+    """Run one prepared statement on this thread's connection."""
+    connection.ensure_connection()
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(connection.connection) as cursor,
+    ):
+        cursor.execute(query.encode(), parameters, prepare=True)
+        return cursor.fetchall() if cursor.description else []
