@@ -1,0 +1,617 @@
+"""The only writer of `Job.status`.
+
+    queued --start--> running --requeue--> queued   (retry, lost worker, hand-back)
+    queued, running --succeed--> succeeded
+    running --fail--> failed                        (a run's report, or the reaper)
+    queued --fail--> failed                         (inputs that cannot be fetched)
+    queued, running --expire--> failed
+    queued, running --cancel--> cancelled
+
+- Each transition is one guarded UPDATE for many jobs. Its WHERE names the statuses it
+  may leave, and the attempt and the claim where a worker speaks; of racing callers
+  exactly one wins, and the others change nothing.
+- Credits and events move in the winner's transaction or not at all. A success is
+  charged the row's own price, everything else nothing; a worker has no say in it.
+- `attempt` rises with every claim and never falls. The last claim stays in the row
+  when a job is queued again, so that nobody else's claim of it is ever believed.
+- Every function runs in the caller's transaction. It first locks all its jobs in one
+  statement in id order, then moves them with a snapshot taken after that lock, then
+  settles. Jobs before wallets, always.
+- "Now" is the database's clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+
+from billing import ledger
+from billing.ledger import Settlement
+from gpu_worker.contract import Beat, Checkpoint, Report, Run, to_json
+from jobs import news, sql, turns
+from jobs.errors import JobNotCancellable, JobNotFound
+from jobs.models import Job
+from jobs.sql import Statement
+from jobs.turns import WalletsLocked
+
+CHECKPOINT_LIMIT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a worker says about its runs that ends none of them."""
+
+    worker: str
+    incarnation: int
+    claims: Sequence[Run] = ()
+    beats: Sequence[Beat] = ()
+    checkpoints: Sequence[Checkpoint] = ()
+    hand_backs: Sequence[Run] = ()
+
+    def job_ids(self) -> set[str]:
+        runs = [*self.claims, *self.hand_backs]
+        runs += [one.run for one in self.beats]
+        runs += [one.run for one in self.checkpoints]
+        return {run.job_id for run in runs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What a run gets with its grant: how many results, and the job's checkpoint."""
+
+    results: int
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """`alive` are the beats that hold; `changed` the jobs that others may look at."""
+
+    granted: Mapping[Run, Granted]
+    alive: Collection[Run]
+    changed: set[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why a waiting job cannot run: a code of the API and a text for its owner."""
+
+    job_id: UUID
+    code: str
+    message: str
+
+
+class Moved(NamedTuple):
+    """A job that a transition moved."""
+
+    id: str
+    user_id: int
+    test: bool
+    charged: Decimal
+
+
+# What workers say
+
+
+def lock(job_ids: Iterable[str]) -> Statement:
+    """All the jobs of a transaction, in id order: unordered, callers deadlock."""
+    return _LOCK, {"jobs": sorted(job_ids)}
+
+
+def hear(said: Said) -> Heard:
+    """Start what is claimed, then keep checkpoints, renew leases, take runs back.
+
+    A claim is granted if it starts the job, or if it did so before (its answer was
+    lost). All else holds only for a job that is running with this attempt and this
+    claim. The jobs must be locked (`lock`).
+    """
+    times = _settings()
+    claims, hand_backs = _runs(said.claims), _runs(said.hand_backs)
+    who = {"worker": said.worker, "incarnation": said.incarnation}
+    started, granted, _, renewed, returned, _ = _asked(
+        (said.claims, (_START, times | claims | who)),
+        (said.claims, (_GRANTED, claims)),
+        (said.checkpoints, (_CHECKPOINT, _checkpoints(said.checkpoints))),
+        (said.beats, (_RENEW, times | _beats(said.beats))),
+        (said.hand_backs, (_HAND_BACK, times | hand_backs)),
+        (said.hand_backs, (_LET_GO, hand_backs)),
+    )
+    progressed = {row[0] for row in renewed if row[3]}
+    return Heard(
+        granted={
+            _run(row): Granted(checkpoint=row[3], results=row[4]) for row in granted
+        },
+        alive={_run(row) for row in renewed},
+        changed=_ids(started) | _ids(returned) | progressed,
+    )
+
+
+def start_many(worker: str, incarnation: int, claims: Sequence[Run]) -> set[Run]:
+    """Start the claimed jobs; gives the claims that are granted."""
+    sql.run([lock(run.job_id for run in claims)])
+    said = Said(worker=worker, incarnation=incarnation, claims=claims)
+    return set(hear(said).granted)
+
+
+def finish_many(reports: Sequence[Report], *, wait: bool) -> set[str]:
+    """End runs as they report; gives the ids of the jobs that this moved.
+
+    A success of any attempt ends an unfinished job. A failure holds only for a job that
+    is running with this attempt and this claim; a retryable one queues it again until
+    it has failed too often. Results must lie under the run's own prefix: that is the
+    caller's to check. Raises WalletsLocked (`wait=False`) or WalletBusy: roll back.
+    """
+    times = _settings()
+    successes = [one for one in reports if one.failure is None]
+    failures = [one for one in reports if one.failure is not None]
+    retryable = [one for one in failures if one.failure and one.failure.retryable]
+    _, succeeded, retried, failed = _asked(
+        (reports, lock(one.run.job_id for one in reports)),
+        (successes, (_SUCCEED, times | _successes(successes))),
+        (retryable, (_RETRY, times | _failures(retryable))),
+        # What was just queued again is not running any more, so this passes it over.
+        (failures, (_FAIL, times | _failures(failures))),
+    )
+    _settle([*succeeded, *failed], wait=wait)
+    return _ids(succeeded) | _ids(retried) | _ids(failed)
+
+
+def prefix(run: Run) -> str:
+    """The folder of a run's results, which no other run shares."""
+    return f"results/{run.job_id}/{run.attempt}-{run.claim}/"
+
+
+# What the platform does by itself
+
+
+def void(worker: str, incarnation: int) -> list[str]:
+    """End the leases of a worker's earlier incarnations now; gives their jobs."""
+    values = {"worker": worker, "incarnation": incarnation}
+    [ids] = sql.run([(_LOCK_EARLIER, values)])
+    jobs = [str(row[0]) for row in ids]
+    if jobs:
+        sql.run([(_VOID, values | {"jobs": jobs})])
+    return jobs
+
+
+def lose_many(job_ids: Collection[str], *, wait: bool) -> set[str]:
+    """Queue again, or end, those of these jobs whose lease is over.
+
+    A run past its limit whose worker still called after it has failed
+    (`limit_exceeded`). Otherwise its worker is lost: the job is queued again, to run
+    alone, unless it has failed too often and this run was alone (`worker_lost`). Passes
+    over jobs that another transaction has. Raises WalletsLocked or WalletBusy.
+    """
+    jobs = _free(job_ids)
+    if not jobs:
+        return set()
+    values = _settings() | {"jobs": jobs}
+    overran, requeued, lost = sql.run(
+        [(_OVERRAN, values), (_REQUEUE_LOST, values), (_WORKER_LOST, values)]
+    )
+    _settle([*overran, *lost], wait=wait)
+    return _ids(overran) | _ids(requeued) | _ids(lost)
+
+
+def expire_many(job_ids: Collection[str], *, wait: bool) -> set[str]:
+    """Fail those of these jobs that waited, or are unfinished, for too long.
+
+    Passes over jobs that another transaction has. Raises WalletsLocked or WalletBusy.
+    """
+    jobs = _free(job_ids)
+    if not jobs:
+        return set()
+    [expired] = sql.run([(_EXPIRE, _settings() | {"jobs": jobs})])
+    _settle(expired, wait=wait)
+    return _ids(expired)
+
+
+def fail_waiting_many(faults: Sequence[Fault], *, wait: bool) -> set[str]:
+    """Fail queued jobs whose inputs cannot be had.
+
+    Raises WalletsLocked or WalletBusy.
+    """
+    ids = [str(one.job_id) for one in faults]
+    errors = [_error(one.code, one.message) for one in faults]
+    codes = [one.code for one in faults]
+    values = {"jobs": ids, "errors": errors, "codes": codes}
+    _, failed = sql.run([lock(ids), (_FAIL_WAITING, _settings() | values)])
+    _settle(failed, wait=wait)
+    return _ids(failed)
+
+
+def refuse(report: Report, reason: str, *, wait: bool) -> set[str]:
+    """Keep a report that cannot be stored, for a person, and fail its run.
+
+    Raises WalletsLocked or WalletBusy.
+    """
+    run = report.run
+    text = json.dumps(to_json(report))[:KEPT_LIMIT_CHARACTERS]
+    kept = {"job": run.job_id, "report": text, "reason": reason}
+    message = "The engine's report could not be stored."
+    said = _runs([run]) | {
+        "errors": [_error("engine_failed", message)],
+        "codes": ["engine_failed"],
+    }
+    _, _, failed = sql.run(
+        [lock([run.job_id]), (_KEEP, kept), (_FAIL, _settings() | said)]
+    )
+    _settle(failed, wait=wait)
+    return _ids(failed)
+
+
+def cancel(job_id: UUID, *, user_id: int, test: bool) -> None:
+    """End an unfinished job and give its credits back; a repeat changes nothing.
+
+    Its own transaction. Raises JobNotFound, JobNotCancellable if it ended otherwise,
+    and WalletBusy, which changed nothing.
+    """
+    owner = {"user": user_id, "test": test}
+
+    def end(job_ids: Collection[str], *, wait: bool) -> set[str]:
+        values = _settings() | owner | {"jobs": list(job_ids)}
+        _, cancelled = sql.run([lock(job_ids), (_CANCEL, values)])
+        _settle(cancelled, wait=wait)
+        return _ids(cancelled)
+
+    changed = turns.take([str(job_id)], end).check().changed
+    news.announce(changed)
+    if not changed:
+        _check_cancelled(job_id, user_id=user_id, test=test)
+
+
+def _check_cancelled(job_id: UUID, *, user_id: int, test: bool) -> None:
+    jobs = Job.objects.filter(pk=job_id, user_id=user_id, test=test)
+    status = jobs.values_list("status", flat=True).first()
+    if status is None:
+        raise JobNotFound
+    if status != Job.Status.CANCELLED:
+        raise JobNotCancellable(status)
+
+
+# Their money
+
+
+def _settle(rows: Iterable[sql.Row], *, wait: bool) -> None:
+    """Charge or release what the ended jobs held. Jobs in test mode hold nothing."""
+    paying = [moved for moved in map(Moved._make, rows) if not moved.test]
+    if not paying:
+        return
+    settlements = [Settlement(reference=one.id, charge=one.charged) for one in paying]
+    settled = ledger.settle_many(settlements, wait=wait)
+    if locked := {one.id: one.user_id for one in paying if one.id not in settled}:
+        raise WalletsLocked(locked)
+
+
+# Values for the statements
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "lease_s": float(settings.LEASE_S),
+        "grace_s": float(settings.RUN_LIMIT_GRACE_S),
+        "start_by_s": float(settings.START_BY_S),
+        "retention_s": float(settings.RETENTION_S),
+        "backoff_s": float(settings.RETRY_BACKOFF_S),
+        "max_failures": settings.MAX_FAILURES,
+        "free_hand_backs": settings.FREE_HAND_BACKS,
+    }
+
+
+def _runs(runs: Sequence[Run]) -> dict[str, Any]:
+    return {
+        "jobs": [run.job_id for run in runs],
+        "attempts": [run.attempt for run in runs],
+        "claims": [run.claim for run in runs],
+    }
+
+
+def _beats(beats: Sequence[Beat]) -> dict[str, Any]:
+    progress = [one.progress and json.dumps(to_json(one.progress)) for one in beats]
+    return _runs([one.run for one in beats]) | {"progress": progress}
+
+
+def _checkpoints(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+    texts = [one.text for one in checkpoints]
+    return _runs([one.run for one in checkpoints]) | {"texts": texts}
+
+
+def _successes(reports: Sequence[Report]) -> dict[str, Any]:
+    return _runs([one.run for one in reports]) | {
+        "prefixes": [prefix(one.run) for one in reports],
+        "results": [json.dumps(to_json(one.results)) for one in reports],
+        "engine_ms": [one.engine_ms for one in reports],
+    }
+
+
+def _failures(reports: Sequence[Report]) -> dict[str, Any]:
+    failures = [one.failure for one in reports if one.failure is not None]
+    return _runs([one.run for one in reports]) | {
+        "errors": [json.dumps(to_json(one)) for one in failures],
+        "codes": [one.code for one in failures],
+    }
+
+
+def _error(code: str, message: str) -> str:
+    return json.dumps({"code": code, "message": message, "retryable": False})
+
+
+def _asked(*wanted: tuple[Collection[Any], Statement]) -> list[list[sql.Row]]:
+    """The rows of those statements that have something to act on, else none."""
+    answers = iter(sql.run([statement for items, statement in wanted if items]))
+    return [next(answers) if items else [] for items, _ in wanted]
+
+
+def _free(job_ids: Collection[str]) -> list[str]:
+    """Lock these jobs, but those that another transaction has."""
+    [rows] = sql.run([(f"{_LOCK} SKIP LOCKED", {"jobs": sorted(job_ids)})])
+    return [row[0] for row in rows]
+
+
+def _ids(rows: Iterable[sql.Row]) -> set[str]:
+    return {row[0] for row in rows}
+
+
+def _run(row: sql.Row) -> Run:
+    return Run(job_id=row[0], attempt=row[1], claim=row[2])
+
+
+def _granted(row: sql.Row) -> Granted:
+    return Granted(checkpoint=row[3], results=row[4])
+
+
+# The statements
+
+KEPT_LIMIT_CHARACTERS = 100_000
+
+_LOCK = """
+SELECT id::text FROM jobs_job WHERE id = ANY(%(jobs)s::uuid[])
+ORDER BY id FOR NO KEY UPDATE"""
+
+_LOCK_EARLIER = """
+SELECT id::text FROM jobs_job
+WHERE worker = %(worker)s::text AND status = 'running'
+    AND incarnation < %(incarnation)s::bigint
+ORDER BY id FOR NO KEY UPDATE"""
+
+_SAID = """unnest(%(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[])
+        AS said (id, attempt, claim)"""
+
+_THIS_RUN = """job.id = said.id AND job.status = 'running'
+        AND job.attempt = said.attempt AND job.claim = said.claim"""
+
+_REQUEUED = """status = 'queued', lease_until = NULL, started_at = NULL,
+        progress = NULL, dispatched_at = NULL, dispatches = 0, message = NULL,
+        start_by = clock_timestamp() + make_interval(secs => %(start_by_s)s::float8)"""
+
+_ENDED = """ended_at = clock_timestamp(), lease_until = NULL, position = NULL,
+        expires_at = clock_timestamp()
+            + make_interval(secs => %(retention_s)s::float8)"""
+
+
+def _transition(update: str, event: str, *, reason: str, attempt: str) -> str:
+    """The UPDATE with its event, in one statement; gives `Moved` rows."""
+    return f"""
+WITH moved AS (
+    {update}
+    RETURNING job.id, job.user_id, job.test, job.charged,
+        {attempt} AS attempt, {reason} AS reason
+), told AS (
+    INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
+    SELECT id, '{event}', attempt, reason FROM moved
+)
+SELECT id::text, user_id, test, charged FROM moved"""
+
+
+_START = _transition(
+    f"""UPDATE jobs_job AS job
+    SET status = 'running', attempt = said.attempt, claim = said.claim,
+        worker = %(worker)s::text, incarnation = %(incarnation)s::bigint,
+        started_at = clock_timestamp(),
+        lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8),
+        progress = NULL, position = NULL, not_before = NULL
+    FROM {_SAID}
+    WHERE job.id = said.id AND job.status = 'queued'
+        AND job.attempt = said.attempt - 1""",
+    "started",
+    reason="''",
+    attempt="job.attempt",
+)
+
+_GRANTED = f"""
+SELECT job.id::text, job.attempt, job.claim, job.checkpoint,
+    coalesce((engine.spec ->> 'results')::int, 1)
+FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}
+LEFT JOIN jobs_engine AS engine
+    ON engine.operation = job.operation AND engine.name = job.engine"""
+
+_CHECKPOINT = f"""
+UPDATE jobs_job AS job SET checkpoint = said.text
+FROM unnest(
+    %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[], %(texts)s::text[]
+) AS said (id, attempt, claim, text)
+WHERE {_THIS_RUN}"""
+
+# None is renewed past the run's limit: a thread that hangs would beat for ever.
+_RENEW = f"""
+UPDATE jobs_job AS job
+SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8),
+    progress = coalesce(said.progress, job.progress)
+FROM unnest(
+    %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[], %(progress)s::jsonb[]
+) AS said (id, attempt, claim, progress)
+WHERE {_THIS_RUN}
+    AND clock_timestamp() < job.started_at
+        + make_interval(secs => job.run_limit_s + %(grace_s)s::float8)
+RETURNING job.id::text, job.attempt, job.claim, said.progress IS NOT NULL"""
+
+# Handing back is free so often; then it counts as a failure, and one failure too many
+# gets one run alone.
+_HAND_BACK = _transition(
+    f"""UPDATE jobs_job AS job
+    SET {_REQUEUED}, hand_backs = job.hand_backs + 1,
+        failures = job.failures + (job.hand_backs >= %(free_hand_backs)s::int)::int,
+        alone = job.alone OR job.hand_backs >= %(free_hand_backs)s::int
+            AND job.failures + 1 >= %(max_failures)s::int
+    FROM {_SAID}
+    WHERE {_THIS_RUN}
+        AND NOT (
+            job.alone AND job.hand_backs >= %(free_hand_backs)s::int
+            AND job.failures + 1 >= %(max_failures)s::int
+        )""",
+    "requeued",
+    reason="'handed_back'",
+    attempt="job.attempt",
+)
+
+# What may not be handed back any more is left to the reaper, like a lost worker's.
+_LET_GO = f"""
+UPDATE jobs_job AS job SET lease_until = clock_timestamp()
+FROM {_SAID} WHERE {_THIS_RUN}"""
+
+# The attempt's own claim is believed; an older attempt's is not in the row any more.
+_SUCCEED = _transition(
+    f"""UPDATE jobs_job AS job
+    SET status = 'succeeded', {_ENDED}, error = NULL,
+        charged = CASE WHEN job.test THEN 0 ELSE job.price END,
+        result_prefix = said.prefix, results = said.results, engine_ms = said.engine_ms
+    FROM unnest(
+        %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
+        %(prefixes)s::text[], %(results)s::jsonb[], %(engine_ms)s::int[]
+    ) AS said (id, attempt, claim, prefix, results, engine_ms)
+    WHERE job.id = said.id AND job.status IN ('queued', 'running')
+        AND (
+            said.attempt < job.attempt
+            OR said.attempt = job.attempt AND said.claim = job.claim
+        )""",
+    "succeeded",
+    reason="''",
+    attempt="said.attempt",
+)
+
+_SAID_FAILURES = """unnest(
+        %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
+        %(errors)s::jsonb[], %(codes)s::text[]
+    ) AS said (id, attempt, claim, error, code)"""
+
+_RETRY = _transition(
+    f"""UPDATE jobs_job AS job
+    SET {_REQUEUED}, failures = job.failures + 1,
+        not_before = clock_timestamp()
+            + make_interval(secs => %(backoff_s)s::float8 * 2 ^ job.failures)
+    FROM {_SAID_FAILURES}
+    WHERE {_THIS_RUN} AND job.failures + 1 < %(max_failures)s::int""",
+    "requeued",
+    reason="said.code",
+    attempt="job.attempt",
+)
+
+_FAIL = _transition(
+    f"""UPDATE jobs_job AS job SET status = 'failed', {_ENDED}, error = said.error
+    FROM {_SAID_FAILURES}
+    WHERE {_THIS_RUN}""",
+    "failed",
+    reason="said.code",
+    attempt="job.attempt",
+)
+
+_FAIL_WAITING = _transition(
+    f"""UPDATE jobs_job AS job SET status = 'failed', {_ENDED}, error = said.error
+    FROM unnest(%(jobs)s::uuid[], %(errors)s::jsonb[], %(codes)s::text[])
+        AS said (id, error, code)
+    WHERE job.id = said.id AND job.status = 'queued' AND job.waiting_fetches > 0""",
+    "failed",
+    reason="said.code",
+    attempt="job.attempt",
+)
+
+_KEEP = """
+INSERT INTO jobs_keptreport (job_id, report, reason)
+SELECT id, %(report)s::text, %(reason)s::text
+FROM jobs_job WHERE id = %(job)s::uuid"""
+
+_VOID = """
+UPDATE jobs_job AS job SET lease_until = clock_timestamp()
+WHERE id = ANY(%(jobs)s::uuid[]) AND status = 'running'
+    AND worker = %(worker)s::text AND incarnation < %(incarnation)s::bigint"""
+
+_LEASE_OVER = """job.id = ANY(%(jobs)s::uuid[]) AND job.status = 'running'
+        AND job.lease_until <= clock_timestamp()"""
+
+
+def _failed_with(code: str, message: str, *, retryable: bool) -> str:
+    error = {"code": code, "message": message, "retryable": retryable}
+    return f"status = 'failed', {_ENDED}, error = '{json.dumps(error)}'::jsonb"
+
+
+_LIMIT_EXCEEDED = _failed_with(
+    "limit_exceeded", "The job ran longer than it may.", retryable=False
+)
+_LOST = _failed_with(
+    "worker_lost", "The workers that ran this job were lost.", retryable=True
+)
+_EXPIRED = _failed_with(
+    "expired", "The job could not be run within its time.", retryable=True
+)
+
+# A worker that called after the run's end lives, so it is the job that takes too long.
+_OVERRAN = _transition(
+    f"""UPDATE jobs_job AS job SET {_LIMIT_EXCEEDED}
+    WHERE {_LEASE_OVER}
+        AND EXISTS (
+            SELECT FROM jobs_worker AS worker
+            WHERE worker.name = job.worker AND worker.incarnation = job.incarnation
+                AND worker.seen_at > job.started_at
+                    + make_interval(secs => job.run_limit_s + %(grace_s)s::float8)
+        )""",
+    "failed",
+    reason="'limit_exceeded'",
+    attempt="job.attempt",
+)
+
+_REQUEUE_LOST = _transition(
+    f"""UPDATE jobs_job AS job
+    SET {_REQUEUED}, failures = job.failures + 1, losses = job.losses + 1, alone = true
+    WHERE {_LEASE_OVER}
+        AND NOT (job.alone AND job.failures + 1 >= %(max_failures)s::int)""",
+    "requeued",
+    reason="'worker_lost'",
+    attempt="job.attempt",
+)
+
+_WORKER_LOST = _transition(
+    f"""UPDATE jobs_job AS job
+    SET {_LOST}, failures = job.failures + 1, losses = job.losses + 1
+    WHERE {_LEASE_OVER}""",
+    "failed",
+    reason="'worker_lost'",
+    attempt="job.attempt",
+)
+
+_EXPIRE = _transition(
+    f"""UPDATE jobs_job AS job SET {_EXPIRED}
+    WHERE job.id = ANY(%(jobs)s::uuid[])
+        AND (
+            job.status = 'queued' AND job.start_by <= clock_timestamp()
+            OR job.status IN ('queued', 'running')
+                AND job.give_up_at <= clock_timestamp()
+        )""",
+    "failed",
+    reason="'expired'",
+    attempt="job.attempt",
+)
+
+_CANCEL = _transition(
+    f"""UPDATE jobs_job AS job SET status = 'cancelled', {_ENDED}
+    WHERE job.id = ANY(%(jobs)s::uuid[]) AND job.user_id = %(user)s::bigint
+        AND job.test = %(test)s::bool AND job.status IN ('queued', 'running')""",
+    "cancelled",
+    reason="''",
+    attempt="job.attempt",
+)

@@ -1,0 +1,273 @@
+"""The platform's side of the link: what it does with a worker's call.
+
+- A call is handled in transactions, and answered after the last commit. The first
+  holds what the worker says about its runs: claims, beats, checkpoints, hand-backs.
+  The reports come after it, so that no lease waits for a wallet: all together without
+  waiting, then those whose wallet was locked, user by user, each waiting a little
+  (`jobs.turns`). What could not be stored stays unacknowledged and comes again.
+- A call that is not above its worker's last (incarnation, number) is stale and does
+  nothing: a delayed claim would start a job that nobody runs. The worker's row is
+  locked through the first transaction, so calls of one worker are in one order.
+- Locks: the worker's row, then all jobs of the transaction in id order, then wallets.
+- A worker that starts gets a new incarnation, which ends the leases of earlier ones.
+- Nothing that a worker says is believed beyond its own runs (`jobs.vetting`).
+- A report that the database refuses fails its job (`engine_failed`) and is kept for a
+  person; it never blocks its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DataError, IntegrityError, connection, transaction
+
+from gpu_worker.contract import Answer, Call, Grant, Output, Report, Run
+from jobs import engines, lifecycle, news, sql, turns, vetting
+from jobs.lifecycle import Granted, Heard, Said
+from jobs.sql import Statement
+from jobs.storage import store
+
+logger = logging.getLogger(__name__)
+
+ReportsByJob = dict[str, list[Report]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """The runs whose reports need not come again, and the jobs that they moved."""
+
+    acknowledged: set[Run]
+    changed: set[str]
+
+
+def handle(call: Call) -> Answer:
+    """Do what the call asks, as far as the rules allow, and answer.
+
+    What the call says again under a higher number does no harm. Raises ContractError
+    for a call that no worker makes, and Django's database errors: then it is repeated.
+    """
+    vetting.check_caller(call)
+    if call.incarnation == 0:
+        return _welcome(call)
+    with transaction.atomic():
+        known_specs, heard = _hear(call)
+    if heard is None:
+        return Answer(status="stale", incarnation=_incarnation(call.name))
+    if call.specs:
+        _announce(call)
+    stored = _store(call.reports)
+    news.announce(heard.changed | stored.changed)
+    return _answer(call, heard, stored, known_specs)
+
+
+def _answer(call: Call, heard: Heard, stored: _Stored, known_specs: str) -> Answer:
+    return Answer(
+        status="ok",
+        incarnation=call.incarnation,
+        grants=tuple(_grant(run, heard.granted.get(run)) for run in call.claims),
+        acknowledged=tuple(stored.acknowledged),
+        stop=tuple(one.run for one in call.beats if one.run not in heard.alive),
+        send_specs=known_specs != call.specs_digest and not call.specs,
+    )
+
+
+def _grant(run: Run, granted: Granted | None) -> Grant:
+    if granted is None:
+        return Grant(run=run, granted=False)
+    keys = [f"{lifecycle.prefix(run)}{index}" for index in range(granted.results)]
+    outputs = [Output(key=key, location=store().write_location(key)) for key in keys]
+    return Grant(
+        run=run, granted=True, outputs=tuple(outputs), checkpoint=granted.checkpoint
+    )
+
+
+# A worker starts
+
+
+def _welcome(call: Call) -> Answer:
+    """Give a new incarnation and take back what the earlier ones were running."""
+    with transaction.atomic():
+        rows = sql.run([(_WELCOME, _head(call))])[0]
+        if not rows:  # a later incarnation was given meanwhile
+            return Answer(status="stale", incarnation=_incarnation(call.name))
+        [(incarnation, known_specs)] = rows
+        left_behind = lifecycle.void(call.name, incarnation)
+    if left_behind:
+        # Whatever is held up is the reaper's: the leases are over.
+        news.announce(turns.take(left_behind, lifecycle.lose_many).changed)
+    return Answer(
+        status="ok",
+        incarnation=incarnation,
+        send_specs=known_specs != call.specs_digest,
+    )
+
+
+def _incarnation(name: str) -> int:
+    """The incarnation that may speak for this name now, or 0."""
+    with transaction.atomic():
+        [rows] = sql.run([(_INCARNATION, {"name": name})])
+    return int(rows[0][0]) if rows else 0
+
+
+def _announce(call: Call) -> None:
+    with transaction.atomic():
+        engines.announce(call.specs)
+        with connection.cursor() as cursor:
+            cursor.execute(_KNOWS_SPECS, _head(call))
+
+
+# What it says about its runs
+
+
+def _hear(call: Call) -> tuple[str, Heard | None]:
+    """The worker's known specs, and what came of its words; None for a stale call."""
+    said = _said(call)
+    first: list[Statement] = [(_CALLED, _head(call))]
+    if jobs := said.job_ids():
+        first.append(lifecycle.lock(jobs))
+    [called, *_] = sql.run(first)
+    if not called:
+        return "", None
+    return called[0][0], lifecycle.hear(said)
+
+
+def _said(call: Call) -> Said:
+    return Said(
+        worker=call.name,
+        incarnation=call.incarnation,
+        claims=[run for run in call.claims if vetting.is_run(run)],
+        beats=[
+            vetting.cleaned_beat(one) for one in call.beats if vetting.is_run(one.run)
+        ],
+        checkpoints=[
+            one
+            for one in call.checkpoints
+            if vetting.is_run(one.run) and vetting.keeps(one)
+        ],
+        hand_backs=[run for run in call.hand_backs if vetting.is_run(run)],
+    )
+
+
+def _head(call: Call) -> dict[str, str | int]:
+    return {
+        "name": call.name,
+        "incarnation": call.incarnation,
+        "number": call.number,
+        "queue": call.queue,
+        "slots": call.slots,
+        "free_slots": call.free_slots,
+        "specs_digest": call.specs_digest,
+    }
+
+
+# What it reports
+
+
+def _store(reports: Sequence[Report]) -> _Stored:
+    """Store what can be stored; all but what was held up is acknowledged."""
+    sound = [vetting.cleaned_report(one) for one in reports if vetting.is_run(one.run)]
+    refused = {one.run: why for one in sound if (why := vetting.refusal(one))}
+    by_job: ReportsByJob = defaultdict(list)
+    for report in sound:
+        if report.run not in refused:
+            by_job[report.run.job_id].append(report)
+    changed, waiting = _finish(by_job)
+    for report in sound:
+        if why := refused.get(report.run):
+            turn = _refuse(report, why)
+            changed |= turn.changed
+            waiting |= turn.held_up
+    # A run that can be none of ours is acknowledged too: it would come for ever.
+    done = {one.run for one in reports if one.run.job_id not in waiting}
+    return _Stored(acknowledged=done, changed=changed)
+
+
+def _finish(by_job: ReportsByJob) -> tuple[set[str], set[str]]:
+    """The jobs that moved, and those that have to wait."""
+    try:
+        turn = turns.take(by_job, _end_of(by_job))
+    except (DataError, IntegrityError, ObjectDoesNotExist, ValueError):
+        return _finish_alone(by_job)
+    return turn.changed, turn.held_up
+
+
+def _end_of(by_job: ReportsByJob) -> turns.End:
+    def end(job_ids: Collection[str], *, wait: bool) -> set[str]:
+        chosen = [report for job_id in job_ids for report in by_job[job_id]]
+        return lifecycle.finish_many(chosen, wait=wait)
+
+    return end
+
+
+def _finish_alone(by_job: ReportsByJob) -> tuple[set[str], set[str]]:
+    """One of them cannot be stored: each by itself, so that the guilty stands out."""
+    changed: set[str] = set()
+    waiting: set[str] = set()
+    for job_id, reports in by_job.items():
+        try:
+            turn = turns.take([job_id], _end_of({job_id: reports}))
+        except (DataError, IntegrityError) as error:
+            turn = _refuse_all(reports, str(error))
+        except (ObjectDoesNotExist, ValueError):
+            # Our own books are wrong, which is not the worker's fault: let it repeat.
+            logger.exception("job %s cannot be settled", job_id)
+            waiting.add(job_id)
+            continue
+        changed |= turn.changed
+        waiting |= turn.held_up
+    return changed, waiting
+
+
+def _refuse_all(reports: Iterable[Report], reason: str) -> turns.Turn:
+    taken = [_refuse(report, reason) for report in reports]
+    return turns.Turn(
+        changed=set().union(*(turn.changed for turn in taken)),
+        held_up=set().union(*(turn.held_up for turn in taken)),
+    )
+
+
+def _refuse(report: Report, reason: str) -> turns.Turn:
+    def end(job_ids: Collection[str], *, wait: bool) -> set[str]:
+        return lifecycle.refuse(report, reason, wait=wait)
+
+    logger.error("report of job %s refused: %s", report.run.job_id, reason)
+    return turns.take([report.run.job_id], end)
+
+
+# The statements
+
+_WELCOME = """
+INSERT INTO jobs_worker AS worker (
+    name, incarnation, call, queue, slots, free_slots, specs_digest,
+    started_at, seen_at
+)
+VALUES (
+    %(name)s::text, nextval('jobs_incarnation'), 0, %(queue)s::text,
+    %(slots)s::smallint, %(free_slots)s::smallint, '',
+    clock_timestamp(), clock_timestamp()
+)
+ON CONFLICT (name) DO UPDATE
+SET incarnation = excluded.incarnation, call = 0, queue = excluded.queue,
+    slots = excluded.slots, free_slots = excluded.free_slots,
+    started_at = excluded.started_at, seen_at = excluded.seen_at
+WHERE worker.incarnation < excluded.incarnation
+RETURNING incarnation, specs_digest"""
+
+_INCARNATION = "SELECT incarnation FROM jobs_worker WHERE name = %(name)s::text"
+
+# The worker's row is written with every call: it is the guard against late ones.
+_CALLED = """
+UPDATE jobs_worker
+SET call = %(number)s::bigint, queue = %(queue)s::text, slots = %(slots)s::smallint,
+    free_slots = %(free_slots)s::smallint, seen_at = clock_timestamp()
+WHERE name = %(name)s::text AND incarnation = %(incarnation)s::bigint
+    AND call < %(number)s::bigint
+RETURNING specs_digest"""
+
+_KNOWS_SPECS = """
+UPDATE jobs_worker SET specs_digest = %(specs_digest)s
+WHERE name = %(name)s AND incarnation = %(incarnation)s"""
