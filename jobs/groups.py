@@ -157,6 +157,8 @@ def _after_outage(intake: Intake, error: Exception, tries: int) -> list[Answer]:
             return [InDoubt(intake)] * len(intake.items)
         # One more try is enough for a connection that died while it lay idle.
         tries = min(tries, 1 if tries == TRIES - 1 else 0)
+    else:
+        logger.warning("%d submissions are repeated: %s", len(intake.items), error)
     if tries > 0:
         return _submit(intake.items, wait=intake.wait, tries=tries)
     logger.warning("submissions refused: %s", error)
