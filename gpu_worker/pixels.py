@@ -175,7 +175,10 @@ def _scans(jpeg: bytes) -> Iterator[int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. HEIF is turned by its decoder, which then says 1."""
+    """EXIF orientation, 1 to 8. HEIF is turned by its decoder, which then says 1; a TIFF
+    is turned by Pillow when it loads."""
+    if image.format == "TIFF":
+        return 1
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
