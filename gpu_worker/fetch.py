@@ -149,9 +149,9 @@ def check_text(url: str, allowed_hosts: Collection[str] = ()) -> None:
         _check(target, [target.address])
 
 
-def host_of(url: str) -> str:
+def host_of(url: str, allowed_hosts: Collection[str] = ()) -> str:
     """The plain form of a URL's host. Raises UrlNotAllowed for one that has none."""
-    return _target(url, ()).host
+    return _target(url, allowed_hosts).host
 
 
 # What the text says
@@ -371,6 +371,7 @@ class _Wire(io.RawIOBase):
         self._connection = connection
         self._deadline = deadline
         self._cap = cap
+        self.ended = False
 
     def readable(self) -> bool:
         return True
@@ -379,6 +380,7 @@ class _Wire(io.RawIOBase):
         self._connection.settimeout(self._deadline.left())
         count = self._connection.recv_into(buffer)
         self._cap.spend(count)
+        self.ended = count == 0
         return count
 
     def send(self, payload: bytes) -> None:
@@ -464,6 +466,9 @@ def _exchange(
                 cast(socket.socket, wire), method=request.method
             )
             response.begin()
+            # For http.client a head that breaks off is a head.
+            if wire.ended:
+                raise http.client.IncompleteRead(b"")
     except BaseException:
         connection.close()
         raise
