@@ -175,8 +175,7 @@ def _scans(jpeg: bytes) -> Iterator[int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. HEIF is turned by its decoder, which then says 1; a TIFF
-    is turned by Pillow when it loads."""
+    """EXIF orientation, 1 to 8; 1 for what turns itself on loading: HEIF and TIFF."""
     if image.format == "TIFF":
         return 1
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
