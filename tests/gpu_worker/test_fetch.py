@@ -140,18 +140,19 @@ def test_fetch_of_a_redirect_without_target_fails() -> None:
     ],
 )
 def test_fetch_of_another_status_fails(status: str, retryable: bool) -> None:
-    with server(reply(status=status)) as running:
-        with pytest.raises(FetchFailed) as failed:
-            fetch(url(running))
+    with server(reply(status=status)) as running, pytest.raises(FetchFailed) as failed:
+        fetch(url(running))
     assert status[:3] in str(failed.value)
     assert failed.value.retryable is retryable
 
 
 def test_fetch_of_a_file_announced_too_big_reads_none_of_it() -> None:
     announced = str(LIMIT_BYTES + 1)
-    with server(reply(Content_Length=announced)) as running:
-        with pytest.raises(FetchFailed) as failed:
-            fetch(url(running))
+    with (
+        server(reply(Content_Length=announced)) as running,
+        pytest.raises(FetchFailed) as failed,
+    ):
+        fetch(url(running))
     assert "larger" in str(failed.value)
 
 
@@ -274,9 +275,8 @@ def test_fetch_from_slow_redirects_ends_at_one_deadline() -> None:
         time.sleep(0.3)
         redirect("/again")(talk)
 
-    with server(slow, slow, slow, slow) as running:
-        with pytest.raises(FetchFailed) as failed:
-            fetch(url(running), timeout_s=0.5)
+    with server(*[slow] * 4) as running, pytest.raises(FetchFailed) as failed:
+        fetch(url(running), timeout_s=0.5)
     assert "too long" in str(failed.value)
     assert len(running.requests) <= 2
 
