@@ -62,6 +62,13 @@ class DeviceLost(WorkerError):
     retryable = True
 
 
+class EngineLost(WorkerError):
+    """The engine's process was ended from outside."""
+
+    code = "engine_failed"
+    retryable = True
+
+
 class StorageUnavailable(WorkerError):
     """The file store could not be reached."""
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -14,6 +15,8 @@ from gpu_worker import settings
 from gpu_worker.contract import EngineSpec
 from gpu_worker.engines.base import DeviceEngine, Engine
 from gpu_worker.errors import EngineUnavailable
+
+logger = logging.getLogger("gpu_worker.registry")
 
 Key = tuple[str, str]
 """(operation, engine): what an engine is known by everywhere."""
@@ -42,8 +45,18 @@ def engine_class(key: Key) -> type[Engine] | type[DeviceEngine]:
 
 def specs_of(queue: str) -> tuple[EngineSpec, ...]:
     """What a worker of `queue` offers, in a stable order."""
-    specs = (engine_class(key).spec for key in sorted(table()))
-    return tuple(spec for spec in specs if spec.queue == queue)
+    specs = (_spec(key) for key in sorted(table()))
+    return tuple(spec for spec in specs if spec is not None and spec.queue == queue)
+
+
+@cache
+def _spec(key: Key) -> EngineSpec | None:
+    """None for an engine whose module needs what is not installed here."""
+    try:
+        return engine_class(key).spec
+    except ImportError as error:
+        logger.warning("no engine %s here: %s", "/".join(key), error)
+        return None
 
 
 def key_of(spec: EngineSpec) -> Key:

@@ -1,0 +1,178 @@
+"""Who runs next: threads that take whatever waits, up to an engine's batch size.
+
+Nothing waits for company: a free lane takes the oldest errand at once, together with
+those of the same engine that have gathered while all lanes were busy.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gpu_worker.errors import Stopped
+from gpu_worker.registry import Key
+
+logger = logging.getLogger("gpu_worker.batching")
+
+Said = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Errand:
+    """One thing to do for one job: its item's run, or its decoding or encoding.
+
+    `together` is how many errands may share a call. The future resolves to the answer's
+    part for this item, or to the error of the errand.
+    """
+
+    do: str
+    key: Key
+    item: dict[str, Any]
+    deadline: float
+    heard: Callable[[Said], None]
+    together: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+    future: Future[dict[str, Any]] = field(default_factory=Future)
+    stopped: bool = False
+
+
+class Batch:
+    """Errands that share one call. A batch of several gets half of the time that its
+    most urgent member has, so that all can run again alone if it fails."""
+
+    def __init__(self, errands: Sequence[Errand]) -> None:
+        self.errands = tuple(errands)
+        self.began_at = time.monotonic()
+        deadline = min(errand.deadline for errand in errands)
+        if len(errands) > 1:
+            deadline = (self.began_at + deadline) / 2
+        self.deadline = deadline
+        self._by_job = {errand.item["job_id"]: errand for errand in errands}
+
+    def heard(self, said: Said) -> None:
+        """Pass on what a child says of one of its items; anything else is ignored."""
+        for details in said.values():
+            if isinstance(details, list) and details:
+                errand = self._by_job.get(str(details[0]))
+                if errand is not None:
+                    errand.heard(said)
+
+    def is_stopped(self) -> bool:
+        return all(errand.stopped for errand in self.errands)
+
+
+class Lane(Protocol):
+    """What runs batches, in a thread of its own."""
+
+    def start(self) -> None:
+        """Get ready; called once, by the lane's thread."""
+
+    def run(self, batch: Batch) -> None:
+        """Resolve the future of every errand, whatever happens."""
+
+    def interrupt(self) -> None:
+        """End the work of the moment if nobody wants it any more; from any thread."""
+
+
+class Batcher:
+    """Lanes that share one queue of errands."""
+
+    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
+        self._lanes = tuple(lanes)
+        self._condition = threading.Condition()
+        self._waiting: deque[Errand] = deque()
+        self._running: dict[Lane, Batch] = {}
+        self._ready = threading.Semaphore(0)
+        self._broken = False
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=[lane], name=f"{name}-{n}", daemon=True
+            )
+            for n, lane in enumerate(self._lanes)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Whether every lane has started, within the time."""
+        end = time.monotonic() + timeout_s
+        started = [
+            self._ready.acquire(timeout=max(0, end - time.monotonic()))
+            for _ in self._lanes
+        ]
+        return all(started) and not self._broken
+
+    def offer(self, errand: Errand) -> Future[dict[str, Any]]:
+        with self._condition:
+            self._waiting.append(errand)
+            self._condition.notify()
+        return errand.future
+
+    def withdraw(self, errand: Errand) -> bool:
+        """Take back an errand that has not begun. False: it has."""
+        with self._condition:
+            if errand not in self._waiting:
+                return False
+            self._waiting.remove(errand)
+            return True
+
+    def stop(self, errand: Errand) -> None:
+        """Nobody waits for this errand: it fails with Stopped, at once where it can."""
+        errand.stopped = True
+        if self.withdraw(errand):
+            errand.future.set_exception(Stopped())
+            return
+        with self._condition:
+            lanes = [a for a, batch in self._running.items() if errand in batch.errands]
+        for lane in lanes:
+            lane.interrupt()
+
+    def overdue(self, now: float) -> tuple[Errand, ...]:
+        """The running errands whose time is over."""
+        with self._condition:
+            running = [one for batch in self._running.values() for one in batch.errands]
+        return tuple(errand for errand in running if errand.deadline < now)
+
+    def _work(self, lane: Lane) -> None:
+        try:
+            lane.start()
+        except Exception:  # the edge of this thread: an engine that cannot be loaded
+            logger.exception("a lane did not start")
+            self._broken = True
+            return
+        finally:
+            self._ready.release()
+        while True:
+            batch = self._take(lane)
+            try:
+                lane.run(batch)
+            finally:
+                with self._condition:
+                    del self._running[lane]
+
+    def _take(self, lane: Lane) -> Batch:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting)
+            first = self._waiting.popleft()
+            errands = [first, *self._company(first)]
+            batch = self._running[lane] = Batch(errands)
+            return batch
+
+    def _company(self, first: Errand) -> list[Errand]:
+        """What waits for the same call, shared fairly among the lanes that are free."""
+        if first.together == 1 or not self._waiting:
+            return []
+        same = [e for e in self._waiting if (e.do, e.key) == (first.do, first.key)]
+        free = len(self._lanes) - len(self._running)
+        company = same[: min(first.together, -(-(len(same) + 1) // free)) - 1]
+        for errand in company:
+            self._waiting.remove(errand)
+        return company

@@ -1,0 +1,266 @@
+"""The program of a child process: foreign bytes are read here and nowhere else.
+
+    worker -> child   {"do": "run" | "decode" | "encode", "engine": [operation, name],
+                       …}
+    child -> worker   any number of {"progress": …} and {"checkpoint": …}, then one
+                      {"outcomes": […], …} or {"raised": {…}}
+
+Both ways JSON over a socket pair, never pickles: a decoder that was taken over by a
+hostile image can say what it likes and run nothing in the worker. The child holds no
+secrets, dies with its worker, and may only add so much memory to what it has when warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gpu_worker import registry, storage
+from gpu_worker.engines.base import Arrays, DeviceEngine, Engine, Input, Item, Result
+from gpu_worker.errors import EngineFailed, LimitExceeded, WorkerError
+
+logger = logging.getLogger("gpu_worker.child")
+
+PR_SET_PDEATHSIG = 1
+FILE_LIMIT_BYTES = 2 * 10**9
+Request = dict[str, Any]
+_libc = ctypes.CDLL(None)
+
+
+def main() -> None:
+    options = _options()
+    die_with(options.parent)
+    connection = Connection(options.fd)
+    os.set_inheritable(options.fd, False)
+    # The worker decides when a child ends; signals to the whole group are for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
+    _warm_up(options.queue)
+    memory = Memory(options.memory_bytes)
+    _send(connection, {"ready": True, "near_bytes": memory.near_bytes})
+    serve(connection, memory)
+
+
+def serve(connection: Connection, memory: Memory) -> None:
+    """Answer requests until the worker hangs up."""
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        answer = _answer(request, ChildHooks(connection))
+        _send(connection, answer | {"tired": memory.is_short()})
+
+
+class Memory:
+    """What a job may add to a warm child, as limits that the kernel keeps.
+
+    RLIMIT_DATA counts what is really private and writable; RLIMIT_AS is the wall behind
+    it. A child is `short` when it has kept much of a finished job, or has once come
+    near the limit (a peak above `near_bytes`): it is replaced, so that the peak of a
+    child that dies is its own last job's.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        sizes = _proc_status()
+        self._kept_bytes = sizes["VmRSS"] + limit_bytes // 4
+        # The kernel counts the size of the worker that forked us into our peak.
+        self.near_bytes = max(_peak_bytes(), sizes["VmRSS"] + limit_bytes * 3 // 4)
+        data, whole = sizes["VmData"] + limit_bytes, sizes["VmSize"] + 2 * limit_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+        resource.setrlimit(resource.RLIMIT_AS, (whole, whole))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT_BYTES, FILE_LIMIT_BYTES))
+
+    def is_short(self) -> bool:
+        if _peak_bytes() > self.near_bytes:
+            return True
+        if _resident_bytes() < self._kept_bytes:
+            return False
+        _libc.malloc_trim(0)
+        return _resident_bytes() > self._kept_bytes
+
+
+class ChildHooks:
+    """Hooks that speak to the worker; a stopped child is killed, never asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def progress(self, item: Item, step: int, total: int, message: str = "") -> None:
+        said = [item.job_id, int(step), int(total), str(message)]
+        _send(self._connection, {"progress": said})
+
+    def cancelled(self, item: Item) -> bool:
+        return False
+
+    def checkpoint(self, item: Item, text: str) -> None:
+        _send(self._connection, {"checkpoint": [item.job_id, str(text)]})
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the worker's thread that made us ends, however it ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the worker is gone")
+
+
+def _answer(request: Request, hooks: ChildHooks) -> dict[str, Any]:
+    try:
+        return _DO[request["do"]](request, hooks)
+    except BaseException as error:
+        return {"raised": _failure(error)}
+
+
+def _run(request: Request, hooks: ChildHooks) -> dict[str, Any]:
+    items = [_item(one) for one in request["items"]]
+    engine = _loaded(tuple(request["engine"]))
+    began = time.monotonic()
+    outcomes = engine.run(items, hooks)
+    engine_ms = round((time.monotonic() - began) * 1000)
+    if len(outcomes) != len(items):
+        raise EngineFailed("The engine did not give one outcome per item.")
+    pairs = zip(outcomes, request["items"], strict=True)
+    stored = [_outcome(outcome, one["targets"]) for outcome, one in pairs]
+    return {"outcomes": stored, "engine_ms": engine_ms}
+
+
+def _decode(request: Request, hooks: ChildHooks) -> dict[str, Any]:
+    import numpy as np
+
+    arrays = _device_class(request).decode(_item(request["item"]))
+    paths = {name: f"{request['folder']}/{name}.npy" for name in arrays}
+    for name, array in arrays.items():
+        np.save(paths[name], array, allow_pickle=False)
+    return {"arrays": paths}
+
+
+def _encode(request: Request, hooks: ChildHooks) -> dict[str, Any]:
+    import numpy as np
+
+    read = {n: np.load(p, allow_pickle=False) for n, p in request["arrays"].items()}
+    made = Arrays(arrays=read, details=request["details"])
+    results = _device_class(request).encode(_item(request["item"]), made)
+    return {"outcomes": [_outcome(results, request["item"]["targets"])]}
+
+
+_DO: dict[str, Callable[[Request, ChildHooks], dict[str, Any]]] = {
+    "run": _run,
+    "decode": _decode,
+    "encode": _encode,
+}
+
+
+def _item(values: dict[str, Any]) -> Item:
+    inputs = tuple(
+        Input(**(one | {"path": Path(one["path"])})) for one in values["inputs"]
+    )
+    return Item(
+        job_id=values["job_id"],
+        parameters=values["parameters"],
+        inputs=inputs,
+        checkpoint=values["checkpoint"],
+    )
+
+
+def _outcome(
+    outcome: tuple[Result, ...] | WorkerError, targets: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """One item's outcome as it travels; its files are stored before this returns."""
+    if isinstance(outcome, WorkerError):
+        return {"failure": _failure(outcome)}
+    try:
+        if not 0 < len(outcome) <= len(targets):
+            raise EngineFailed("The engine made another number of results.")
+        return {"files": [storage.put(*pair) for pair in zip(outcome, targets)]}  # noqa: B905
+    except Exception as error:
+        return {"failure": _failure(error)}
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if _is_memory(error):
+        error = LimitExceeded("The run needed more memory than a job may use.")
+    if not isinstance(error, WorkerError):
+        logger.error("engine failed", exc_info=error)
+        error = EngineFailed()
+    failure = error.failure()
+    return {
+        "code": failure.code,
+        "message": failure.message,
+        "retryable": failure.retryable,
+    }
+
+
+def _is_memory(error: BaseException) -> bool:
+    # cv2.error, without importing OpenCV here: -4 is its StsNoMem.
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == -4
+
+
+@cache
+def _loaded(key: registry.Key) -> Engine:
+    engine: Any = registry.engine_class(key)()
+    engine.load()
+    return engine  # type: ignore[no-any-return]
+
+
+def _device_class(request: Request) -> type[DeviceEngine]:
+    found: Any = registry.engine_class(tuple(request["engine"]))
+    return found  # type: ignore[no-any-return]
+
+
+def _warm_up(queue: str) -> None:
+    """Load the queue's child engines, so that no job pays for imports."""
+    for spec in registry.specs_of(queue):
+        key = registry.key_of(spec)
+        if registry.engine_class(key).placement == "child":
+            try:
+                _loaded(key)
+            except Exception:
+                # The other engines work; this one fails each of its jobs, and says why.
+                logger.exception("engine %s could not be loaded", "/".join(key))
+
+
+def _send(connection: Connection, value: dict[str, Any]) -> None:
+    connection.send_bytes(json.dumps(value, allow_nan=False).encode())
+
+
+def _proc_status() -> dict[str, int]:
+    """Sizes of this process in bytes (proc(5), status)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    pairs = (line.split(":", 1) for line in lines if line.endswith(" kB"))
+    return {name: int(value.split()[0]) * 1024 for name, value in pairs}
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="gpu_worker.child")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--queue", required=True)
+    parser.add_argument("--memory-bytes", type=int, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

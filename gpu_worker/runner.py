@@ -1,0 +1,344 @@
+"""A message's way through the worker: claim, read, run, store, report.
+
+- All assignments of a message are claimed in one call; reading the inputs begins
+  meanwhile; an engine starts only after the grant.
+- The end of a run is given to the link and not waited for.
+- A run that was claimed ahead and does not get its turn within a third of its limit is
+  handed back: its clock has been running since the grant.
+- Whatever goes wrong for one job is that job's outcome; its neighbours in the message
+  and in the batch go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from gpu_worker import registry
+from gpu_worker.batching import Batcher, Errand
+from gpu_worker.contract import (
+    Assignment,
+    ContractError,
+    Grant,
+    Message,
+    Progress,
+    Report,
+    ResultFile,
+    Run,
+    from_json,
+)
+from gpu_worker.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    LimitExceeded,
+    Stopped,
+    WorkerError,
+)
+from gpu_worker.files import Files
+from gpu_worker.gate import Gate, Passage
+from gpu_worker.lanes import error_of
+from gpu_worker.link import Claim, Link, LinkClosed
+from gpu_worker.pace import Pace
+
+logger = logging.getLogger("gpu_worker.runner")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Work:
+    """One assignment that this worker has claimed."""
+
+    assignment: Assignment
+    run: Run
+    deadline: float = float("inf")
+    turn_by: float = float("inf")
+    stopped: bool = False
+    errand: Errand | None = None
+    batcher: Batcher | None = None
+    checkpoint: str | None = None
+    passage: Passage
+    _has_left: bool = False
+
+    def leave(self) -> None:
+        """Make room for another: the engine is done with this one. Once."""
+        if not self._has_left:
+            self._has_left = True
+            self.passage.job_done()
+
+    @property
+    def key(self) -> registry.Key:
+        return self.assignment.operation, self.assignment.engine
+
+
+class HandedBack(Exception):
+    """The run goes back to the platform: its turn did not come in time."""
+
+
+class Runner:
+    """Runs messages; one `take` per thread at a time."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        gate: Gate,
+        pace: Pace,
+        files: Files,
+        child_batcher: Batcher,
+        device_batchers: dict[registry.Key, Batcher],
+    ) -> None:
+        self._link, self._gate, self._pace, self._files = link, gate, pace, files
+        self._child_batcher, self._device_batchers = child_batcher, device_batchers
+        self._changed = threading.Condition()
+        self._works: dict[Run, Work] = {}
+        self._helpers = ThreadPoolExecutor(thread_name_prefix="helper")
+        # One random part per process and a count: a claim is unique, and the
+        # operating system is not asked for random bytes for each.
+        self._token, self._claims = secrets.token_hex(8), count(1)
+
+    def take(self, message: Message) -> None:
+        """Run a message's jobs to their ends. Raises Draining: it was not taken up."""
+        alone = any(assignment.alone for assignment in message.assignments)
+        ahead = all(self._pace.is_short(key_of(one)) for one in message.assignments)
+        self._gate.enter(alone=alone, ahead=ahead)
+        passage = Passage(self._gate, len(message.assignments))
+        works = [
+            Work(assignment=one, run=self._run_of(one), passage=passage)
+            for one in message.assignments
+        ]
+        with self._changed:
+            self._works |= {work.run: work for work in works}
+        self._take_up(works)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Whether nothing is claimed or running any more, within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._works, timeout_s)
+
+    def stop(self, runs: Sequence[Run]) -> None:
+        """End the work on these runs: nobody waits for it, nothing is reported."""
+        for run in runs:
+            if work := self._works.get(run):
+                self._stop(work)
+
+    def hand_back_all(self) -> None:
+        """Give everything back that has not ended; what runs is stopped."""
+        with self._changed:
+            works = list(self._works.values())
+        self._link.hand_back(work.run for work in works if not work.stopped)
+        for work in works:
+            self._stop(work)
+
+    def fail_overdue(self) -> bool:
+        """Report device runs past their limit as failed; whether there were any."""
+        now = time.monotonic()
+        with self._changed:
+            late = [w for w in self._works.values() if self._is_overdue(w, now)]
+        for work in late:
+            work.stopped = True
+            self._link.report(
+                _failed(work.run, LimitExceeded("The run took longer than a job may."))
+            )
+        return bool(late)
+
+    def _is_overdue(self, work: Work, now: float) -> bool:
+        return work.deadline < now and work.key in self._device_batchers
+
+    def _take_up(self, works: Sequence[Work]) -> None:
+        try:
+            claims = self._link.claim(work.run for work in works)
+        except LinkClosed:
+            for work in works:
+                self._forget(work)
+            return
+        if len(works) == 1:
+            self._finish(works[0], claims[0])
+        else:
+            list(self._helpers.map(self._finish, works, claims))
+
+    def _run_of(self, assignment: Assignment) -> Run:
+        claim = f"{self._token}-{next(self._claims)}"
+        return Run(job_id=assignment.job_id, attempt=assignment.attempt, claim=claim)
+
+    def _finish(self, work: Work, claim: Claim) -> None:
+        """Bring one claimed job to its end, whatever that is."""
+        try:
+            report = self._report(work, claim)
+        except (LinkClosed, Stopped, CancelledError):
+            self._link.forget(work.run)
+            return
+        except HandedBack:
+            self._link.hand_back([work.run])
+            return
+        finally:
+            self._files.clear(work.run)
+            self._forget(work)
+        if report is not None and not work.stopped:
+            self._link.report(report)
+
+    def _report(self, work: Work, claim: Claim) -> Report | None:
+        """How the run ended; None if it was never ours."""
+        inputs, unread = self._read(work)
+        grant = claim.granted.result()
+        if not grant.granted:
+            return None
+        try:
+            if unread:
+                raise unread
+            return self._run(work, claim, grant, inputs)
+        except Stopped:
+            raise
+        except WorkerError as error:
+            return _failed(work.run, error)
+        except HandedBack:
+            raise
+        except Exception:  # the edge of one job
+            logger.exception("job %s failed in the worker", work.run.job_id)
+            return _failed(work.run, EngineFailed())
+
+    def _read(self, work: Work) -> tuple[list[dict[str, Any]], WorkerError | None]:
+        """The inputs as files, or why not: only a granted run may report that."""
+        try:
+            return self._files.read(work.run, work.assignment.inputs), None
+        except WorkerError as error:
+            return [], error
+
+    def _run(
+        self, work: Work, claim: Claim, grant: Grant, inputs: list[dict[str, Any]]
+    ) -> Report:
+        limit_s = work.assignment.run_limit_s
+        began = claim.sent_at or time.monotonic()
+        work.deadline, work.turn_by = began + limit_s, began + limit_s / 3
+        work.checkpoint = grant.checkpoint
+        targets = self._files.targets(work.run, grant.outputs)
+        item = _item(work, inputs) | {"targets": targets}
+        outcome, engine_ms = self._outcome(work, item)
+        if "failure" in outcome:
+            raise error_of(outcome["failure"])
+        results = _results(outcome["files"], grant)
+        if not work.assignment.alone:
+            work.leave()
+        self._files.store(targets, grant.outputs, results)
+        return Report(run=work.run, results=results, engine_ms=engine_ms)
+
+    def _outcome(
+        self, work: Work, item: dict[str, Any]
+    ) -> tuple[dict[str, Any], int | None]:
+        """What the engine made of the item, as a child tells it, and its time."""
+        engine = registry.engine_class(work.key)
+        together = 1 if work.assignment.alone else engine.spec.batch_size
+        if engine.placement == "child":
+            answer = self._send(work, self._child_batcher, "run", item, together)
+            self._pace.took(work.key, answer["engine_ms"])
+            return answer["outcome"], answer["engine_ms"]
+        return self._device_outcome(work, item, together)
+
+    def _device_outcome(
+        self, work: Work, item: dict[str, Any], together: int
+    ) -> tuple[dict[str, Any], int | None]:
+        """Decode in a child, run on the device, encode in a child."""
+        if work.key not in self._device_batchers:
+            raise EngineUnavailable
+        children, device = self._child_batcher, self._device_batchers[work.key]
+        folder = self._files.folder(work.run)
+        decoded = self._send(work, children, "decode", item, 1, {"folder": str(folder)})
+        arrays = {"arrays": self._files.load_arrays(decoded["arrays"], folder)}
+        answer = self._send(work, device, "run", item, together, arrays)
+        self._pace.took(work.key, answer["engine_ms"])
+        if "error" in answer:
+            raise answer["error"]
+        made = answer["made"]
+        extra = {
+            "arrays": self._files.save_arrays(made.arrays, folder),
+            "details": made.details,
+        }
+        encoded = self._send(work, children, "encode", item, 1, extra)
+        return encoded["outcome"], answer["engine_ms"]
+
+    def _send(
+        self,
+        work: Work,
+        batcher: Batcher,
+        do: str,
+        item: dict[str, Any],
+        together: int,
+        extra: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Have an errand done, and wait for it. Raises WorkerError or HandedBack."""
+        errand = Errand(
+            do=do,
+            key=work.key,
+            item=item,
+            deadline=work.deadline,
+            heard=lambda said: self._heard(work, said),
+            together=together,
+            extra=extra or {},
+        )
+        work.errand, work.batcher = errand, batcher
+        batcher.offer(errand)
+        if work.stopped:  # `_stop` may have come before there was an errand
+            batcher.stop(errand)
+        try:
+            return errand.future.result(max(0, work.turn_by - time.monotonic()))
+        except FutureTimeoutError:
+            if batcher.withdraw(errand):
+                raise HandedBack from None
+            return errand.future.result()
+
+    def _heard(self, work: Work, said: dict[str, Any]) -> None:
+        """Progress and checkpoints of a run, as far as they make sense."""
+        try:
+            if "progress" in said:
+                _, step, total, text = said["progress"]
+                values = {"step": step, "total": total, "message": str(text)[:200]}
+                self._link.progress(work.run, from_json(Progress, values))
+            elif "checkpoint" in said:
+                self._link.checkpoint(work.run, str(said["checkpoint"][1]))
+        except (ContractError, ValueError, IndexError):
+            logger.warning("job %s said something odd", work.run.job_id)
+
+    def _stop(self, work: Work) -> None:
+        work.stopped = True
+        if work.errand is not None and work.batcher is not None:
+            work.batcher.stop(work.errand)
+
+    def _forget(self, work: Work) -> None:
+        work.leave()
+        with self._changed:
+            self._works.pop(work.run, None)
+            self._changed.notify_all()
+
+
+def key_of(assignment: Assignment) -> registry.Key:
+    return assignment.operation, assignment.engine
+
+
+def _item(work: Work, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "job_id": work.run.job_id,
+        "parameters": work.assignment.parameters,
+        "inputs": inputs,
+        "checkpoint": work.checkpoint,
+    }
+
+
+def _results(files: Sequence[dict[str, Any]], grant: Grant) -> tuple[ResultFile, ...]:
+    """The results as the contract has them; a child is not believed to keep to it."""
+    try:
+        return tuple(
+            from_json(ResultFile, file | {"index": index, "key": output.key})
+            for index, (file, output) in enumerate(zip(files, grant.outputs))  # noqa: B905
+        )
+    except (ContractError, TypeError) as error:
+        raise EngineFailed from error
+
+
+def _failed(run: Run, error: WorkerError) -> Report:
+    return Report(run=run, failure=error.failure())

@@ -1,0 +1,142 @@
+"""Real worker processes on a real Redis, against a platform that fails on order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_worker.contract import RUN_TASK, Assignment
+from nijika.celery import Publisher
+from tests.gpu_worker.platform import TOKEN, Platform, message, wait_until
+
+ENGINES = ",".join(
+    f"{operation}/test=tests.gpu_worker.engines_of_tests:{name}"
+    for operation, name in [
+        ("echo", "Echo"),
+        ("sleep", "Sleep"),
+        ("batched", "Batched"),
+        ("misbehave", "Misbehaving"),
+        ("device", "Device"),
+    ]
+)
+
+
+class WorkerProcess:
+    """`python -m gpu_worker`, as the supervisor starts it."""
+
+    def __init__(self, platform: Platform, folder: Path, **options: Any) -> None:
+        self.queue = options.pop("queue", "test")
+        self.prefix = f"test-{uuid.uuid4()}:"
+        self.log = folder / "worker.log"
+        self.platform = platform
+        self.slots = options.pop("slots", 1)
+        self.environment = _environment(platform, self.prefix, folder) | options
+        self.publisher = Publisher()
+
+    def start(self) -> WorkerProcess:
+        known = self.platform.incarnation
+        command = [sys.executable, "-m", "gpu_worker", "--queue", self.queue]
+        command += ["--name", "test-1", "--slots", str(self.slots)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            wait_until(lambda: self._is_up(known), 30)
+        except AssertionError:
+            raise AssertionError(self.log.read_text()) from None
+        return self
+
+    def _is_up(self, known: int) -> bool:
+        assert self.process.poll() is None
+        return self.platform.incarnation > known
+
+    def send(self, *assignments: Assignment) -> None:
+        """Publish one message."""
+        self.publish(message(*assignments))
+
+    def publish(self, value: dict[str, Any]) -> None:
+        self.publisher.publish(RUN_TASK, value, queue=self.queue)
+
+    def children(self) -> list[int]:
+        return children_of(self.process.pid)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 15) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        self.publisher.close()
+        if self.process.poll() is None:
+            self.kill()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    platform = Platform(tmp_path)
+    yield platform
+    platform.close()
+
+
+@pytest.fixture
+def start_worker(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Starts a worker; options but `queue` and `slots` are environment variables."""
+    started: list[WorkerProcess] = []
+
+    def start(**options: Any) -> WorkerProcess:
+        worker = WorkerProcess(platform, tmp_path, **options)
+        started.append(worker)
+        _publish_under(monkeypatch, worker.prefix)
+        return worker.start()
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+@pytest.fixture
+def worker(start_worker: Any) -> WorkerProcess:
+    """A worker of one slot."""
+    made: WorkerProcess = start_worker()
+    return made
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in text for child in file.read_text().split()]
+
+
+def _publish_under(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    from nijika.celery import app
+
+    options = app.conf.broker_transport_options | {"global_keyprefix": prefix}
+    monkeypatch.setitem(app.conf, "broker_transport_options", options)
+
+
+def _environment(platform: Platform, prefix: str, folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "NIJIKA_BROKER_PREFIX": prefix,
+        "NIJIKA_LINK_URL": platform.url,
+        "NIJIKA_LINK_TOKEN": TOKEN,
+        "NIJIKA_LINK_EVERY": "200ms",
+        "NIJIKA_BEAT": "100ms",
+        "NIJIKA_LINK_TIMEOUT": "1s",
+        "NIJIKA_WORKER_GRACE": "1s",
+        "NIJIKA_CHILD_MEMORY": "300MB",
+        "NIJIKA_WORKER_ENGINES": ENGINES,
+        "PYTHONPATH": os.getcwd(),
+    }

@@ -1,0 +1,185 @@
+"""Engines that do what the tests need: answer at once, hang, eat memory, crash."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.base import Arrays, Hooks, Item, Outcome, Result
+from gpu_worker.errors import InvalidImage, OutOfMemory
+
+TEXT = "text/plain"
+
+
+def spec(operation: str, *, queue: str = "test", batch_size: int = 1) -> EngineSpec:
+    return EngineSpec(
+        operation=operation,
+        engine="test",
+        queue=queue,
+        parameters={"type": "object"},
+        batch_size=batch_size,
+        run_limit_s=10,
+    )
+
+
+def result(text: str, **details: Any) -> tuple[Result, ...]:
+    return (
+        Result(
+            data=text.encode(),
+            content_type=TEXT,
+            width_px=1,
+            height_px=1,
+            details=details,
+        ),
+    )
+
+
+class Echo:
+    """Answers with its parameters' `text` and what its inputs say."""
+
+    spec = spec("echo")
+    placement = "child"
+
+    def load(self) -> None:
+        pass
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Outcome]:
+        return [self.one(item, hooks) for item in batch]
+
+    def one(self, item: Item, hooks: Hooks) -> Outcome:
+        note(item)
+        hooks.progress(item, 1, 1, "echoing")
+        read = "".join(one.path.read_text() for one in item.inputs)
+        return result(item.parameters.get("text", "") + read, pid=os.getpid())
+
+
+class Sleep(Echo):
+    """Sleeps for `seconds`, in C and deaf to signals, then echoes."""
+
+    spec = spec("sleep")
+
+    def one(self, item: Item, hooks: Hooks) -> Outcome:
+        note(item)
+        ctypes.CDLL(None).usleep(int(item.parameters["seconds"] * 1e6))
+        return result("slept")
+
+
+class Batched(Echo):
+    """Takes eight at once; `do` says how an item misbehaves."""
+
+    spec = spec("batched", batch_size=8)
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Outcome]:
+        time.sleep(0.05)
+        for item in batch:
+            MISBEHAVE.get(item.parameters.get("do", ""), lambda: None)()
+        return [self.outcome(item, len(batch)) for item in batch]
+
+    def outcome(self, item: Item, size: int) -> Outcome:
+        note(item)
+        if item.parameters.get("do") == "invalid":
+            return InvalidImage()
+        return result("fine", batch=size)
+
+
+class Misbehaving(Echo):
+    """Does what `do` says."""
+
+    spec = spec("misbehave")
+
+    def one(self, item: Item, hooks: Hooks) -> Outcome:
+        note(item)
+        if item.parameters["do"] == "checkpoint":
+            hooks.checkpoint(item, "half way")
+            return result(item.checkpoint or "nothing yet")
+        MISBEHAVE[item.parameters["do"]]()
+        return result("survived")
+
+
+class Device:
+    """A device engine: decodes text to an array of bytes, and adds one to each."""
+
+    spec = spec("device", queue="device", batch_size=4)
+    placement = "device"
+
+    @staticmethod
+    def decode(item: Item) -> dict[str, Any]:
+        import numpy as np
+
+        if item.parameters.get("do") == "segfault":
+            segfault()
+        return {"bytes": np.frombuffer(item.parameters["text"].encode(), "u1")}
+
+    def load(self) -> None:
+        self.pid = os.getpid()
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Any]:
+        note(*batch)
+        assert self.pid == os.getpid()
+        for item in batch:
+            if item.parameters.get("do") == "out of memory":
+                raise OutOfMemory
+            while item.parameters.get("do") == "loop" and not hooks.cancelled(item):
+                time.sleep(0.01)
+            if item.parameters.get("do") == "hang":
+                ctypes.CDLL(None).sleep(60)
+        return [self.made(item, len(batch)) for item in batch]
+
+    def made(self, item: Item, size: int) -> Any:
+        if item.parameters.get("do") == "invalid":
+            return InvalidImage()
+        made = {"bytes": item.arrays["bytes"] + 1}
+        return Arrays(arrays=made, details={"batch": size})
+
+    @staticmethod
+    def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
+        return result(made.arrays["bytes"].tobytes().decode(), **made.details)
+
+
+def note(*items: Item) -> None:
+    """A line per run in the file that the job names: what ran, and how often."""
+    for item in items:
+        if file := item.parameters.get("notes"):
+            with Path(file).open("a") as notes:
+                notes.write(f"{item.job_id}\n")
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def eat_memory() -> None:
+    held = []
+    while True:
+        held.append(bytearray(20_000_000))
+
+
+def hang() -> None:
+    ctypes.CDLL(None).sleep(60)
+
+
+def end_process() -> None:
+    os._exit(0)
+
+
+def kill_process() -> None:
+    os.kill(os.getpid(), 9)
+
+
+def raise_error() -> None:
+    raise RuntimeError("an engine's secret traceback")
+
+
+MISBEHAVE = {
+    "segfault": segfault,
+    "eat memory": eat_memory,
+    "hang": hang,
+    "exit": end_process,
+    "die": kill_process,
+    "raise": raise_error,
+}
