@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -36,6 +36,7 @@ from billing.ledger import Settlement
 from gpu_worker.contract import Beat, Checkpoint, Report, Run, to_json
 from jobs import news, sql, turns
 from jobs.errors import JobNotCancellable, JobNotFound
+from jobs.locks import lock, lock_free
 from jobs.models import Job
 from jobs.sql import Statement
 from jobs.turns import WalletsLocked
@@ -59,6 +60,16 @@ class Said:
         runs += [one.run for one in self.beats]
         runs += [one.run for one in self.checkpoints]
         return {run.job_id for run in runs}
+
+    def about(self, jobs: Collection[str]) -> Said:
+        """Only what is said about these jobs."""
+        return replace(
+            self,
+            claims=[run for run in self.claims if run.job_id in jobs],
+            beats=[one for one in self.beats if one.run.job_id in jobs],
+            checkpoints=[one for one in self.checkpoints if one.run.job_id in jobs],
+            hand_backs=[run for run in self.hand_backs if run.job_id in jobs],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +110,12 @@ class Moved(NamedTuple):
 # What workers say
 
 
-def lock(job_ids: Iterable[str]) -> Statement:
-    """All the jobs of a transaction, in id order: unordered, callers deadlock."""
-    return _LOCK, {"jobs": sorted(job_ids)}
-
-
 def hear(said: Said) -> Heard:
     """Start what is claimed, then keep checkpoints, renew leases, take runs back.
 
     A claim is granted if it starts the job, or if it did so before (its answer was
     lost). All else holds only for a job that is running with this attempt and this
-    claim. The jobs must be locked (`lock`).
+    claim. The jobs must be locked.
     """
     times = _settings()
     claims, hand_backs = _runs(said.claims), _runs(said.hand_backs)
@@ -188,7 +194,7 @@ def lose_many(job_ids: Collection[str], *, wait: bool) -> set[str]:
     alone, unless it has failed too often and this run was alone (`worker_lost`). Passes
     over jobs that another transaction has. Raises WalletsLocked or WalletBusy.
     """
-    jobs = _free(job_ids)
+    jobs = lock_free(job_ids)
     if not jobs:
         return set()
     values = _settings() | {"jobs": jobs}
@@ -204,7 +210,7 @@ def expire_many(job_ids: Collection[str], *, wait: bool) -> set[str]:
 
     Passes over jobs that another transaction has. Raises WalletsLocked or WalletBusy.
     """
-    jobs = _free(job_ids)
+    jobs = lock_free(job_ids)
     if not jobs:
         return set()
     [expired] = sql.run([(_EXPIRE, _settings() | {"jobs": jobs})])
@@ -348,12 +354,6 @@ def _asked(*wanted: tuple[Collection[Any], Statement]) -> list[list[sql.Row]]:
     return [next(answers) if items else [] for items, _ in wanted]
 
 
-def _free(job_ids: Collection[str]) -> list[str]:
-    """Lock these jobs, but those that another transaction has."""
-    [rows] = sql.run([(f"{_LOCK} SKIP LOCKED", {"jobs": sorted(job_ids)})])
-    return [row[0] for row in rows]
-
-
 def _ids(rows: Iterable[sql.Row]) -> set[str]:
     return {row[0] for row in rows}
 
@@ -369,10 +369,6 @@ def _granted(row: sql.Row) -> Granted:
 # The statements
 
 KEPT_LIMIT_CHARACTERS = 100_000
-
-_LOCK = """
-SELECT id::text FROM jobs_job WHERE id = ANY(%(jobs)s::uuid[])
-ORDER BY id FOR NO KEY UPDATE"""
 
 _LOCK_EARLIER = """
 SELECT id::text FROM jobs_job

@@ -20,15 +20,21 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from gpu_worker.contract import Answer, Call, Grant, Output, Report, Run
 from jobs import engines, lifecycle, news, sql, turns, vetting
 from jobs.lifecycle import Granted, Heard, Said
-from jobs.sql import Statement
+from jobs.locks import lock, lock_free
 from jobs.storage import store
 
 logger = logging.getLogger(__name__)
@@ -53,8 +59,7 @@ def handle(call: Call) -> Answer:
     vetting.check_caller(call)
     if call.incarnation == 0:
         return _welcome(call)
-    with transaction.atomic():
-        known_specs, heard = _hear(call)
+    known_specs, heard = _hear(call)
     if heard is None:
         return Answer(status="stale", incarnation=_incarnation(call.name))
     if call.specs:
@@ -126,13 +131,32 @@ def _announce(call: Call) -> None:
 def _hear(call: Call) -> tuple[str, Heard | None]:
     """The worker's known specs, and what came of its words; None for a stale call."""
     said = _said(call)
-    first: list[Statement] = [(_CALLED, _head(call))]
-    if jobs := said.job_ids():
-        first.append(lifecycle.lock(jobs))
-    [called, *_] = sql.run(first)
+    try:
+        with transaction.atomic():
+            return _hear_all(call, said)
+    except OperationalError as error:
+        if not sql.lock_refused(error):
+            raise
+    with transaction.atomic():
+        return _hear_free(call, said)
+
+
+def _hear_all(call: Call, said: Said) -> tuple[str, Heard | None]:
+    called, *_ = sql.run([(_CALLED, _head(call)), lock(said.job_ids())])
     if not called:
         return "", None
     return called[0][0], lifecycle.hear(said)
+
+
+def _hear_free(call: Call, said: Said) -> tuple[str, Heard | None]:
+    """Another transaction keeps one of the jobs: its neighbours' leases go on."""
+    [called] = sql.run([(_CALLED, _head(call))])
+    if not called:
+        return "", None
+    free = set(lock_free(said.job_ids()))
+    heard = lifecycle.hear(said.about(free))
+    passed_over = {one.run for one in said.beats if one.run.job_id not in free}
+    return called[0][0], replace(heard, alive={*heard.alive, *passed_over})
 
 
 def _said(call: Call) -> Said:

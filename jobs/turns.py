@@ -17,6 +17,7 @@ from django.db import OperationalError, connection, transaction
 
 from billing.errors import WalletBusy
 from jobs import sql
+from jobs.locks import lock_free
 
 PATIENCE_S = 1.0
 LEAST_PATIENCE_S = 0.05
@@ -56,39 +57,52 @@ class Turn:
 def take(job_ids: Collection[str], end: End) -> Turn:
     """End the jobs, in as many transactions as the locked wallets ask for.
 
-    Takes at most about a second longer than without locked wallets.
+    Takes at most about a second longer than without locked wallets. Where a job itself
+    stays locked (`lock_timeout`), the others are ended without it.
     """
-    changed, locked = _all_but_locked(job_ids, end)
-    by_user: dict[int, set[str]] = defaultdict(set)
-    for job_id, user_id in locked.items():
-        by_user[user_id].add(job_id)
-    held_up: set[str] = set()
-    for jobs in by_user.values():
-        patience_s = max(PATIENCE_S / len(by_user), LEAST_PATIENCE_S)
-        try:
-            changed |= _waiting(jobs, end, patience_s)
-        except WalletBusy:
-            held_up |= jobs
-        except OperationalError as error:
-            if not sql.lock_refused(error):
-                raise
-            held_up |= jobs
-    return Turn(changed=changed, held_up=held_up)
+    try:
+        turn, locked = _together(job_ids, end)
+    except OperationalError as error:
+        if not sql.lock_refused(error):
+            raise
+        free = _free(job_ids)
+        turn, locked = _together(free, end)
+        turn.held_up.update(set(job_ids) - free)
+    _user_by_user(locked, end, turn)
+    return turn
 
 
-def _all_but_locked(
-    job_ids: Collection[str], end: End
-) -> tuple[set[str], dict[str, int]]:
+def _together(job_ids: Collection[str], end: End) -> tuple[Turn, dict[str, int]]:
+    """What came of it, and the owners of the jobs whose wallet was locked."""
     locked: dict[str, int] = {}
     rest = set(job_ids)
     while rest:
         try:
             with transaction.atomic():
-                return end(rest, wait=False), locked
+                return Turn(changed=end(rest, wait=False), held_up=set()), locked
         except WalletsLocked as error:
             locked |= error.users
             rest -= locked.keys()
-    return set(), locked
+    return Turn(changed=set(), held_up=set()), locked
+
+
+def _user_by_user(locked: Mapping[str, int], end: End, turn: Turn) -> None:
+    jobs_of: dict[int, set[str]] = defaultdict(set)
+    for job_id, user_id in locked.items():
+        jobs_of[user_id].add(job_id)
+    for jobs in jobs_of.values():
+        patience_s = max(PATIENCE_S / len(jobs_of), LEAST_PATIENCE_S)
+        try:
+            turn.changed.update(_waiting(jobs, end, patience_s))
+        except (WalletBusy, OperationalError) as error:
+            if isinstance(error, OperationalError) and not sql.lock_refused(error):
+                raise
+            turn.held_up.update(jobs)
+
+
+@transaction.atomic
+def _free(job_ids: Collection[str]) -> set[str]:
+    return set(lock_free(job_ids))
 
 
 @transaction.atomic
