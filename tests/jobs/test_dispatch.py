@@ -1,0 +1,442 @@
+"""Which jobs go to the workers, in which messages, and what becomes of lost ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db.models.functions import Now
+from pytest_django.fixtures import Settings
+
+from jobs import dispatch, lifecycle, unpooled
+from jobs.dispatch import Candidate, Dispatcher
+from jobs.models import Engine, Job
+from nijika.celery import Publisher
+from nijika.local import servers
+from tests.jobs.queueing import Broker, person, queued, start, within, worker
+from tests.jobs.submitting import locked
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Settings) -> None:
+    settings.REPUBLISH_AFTER_S = 0.4
+    settings.REPUBLISH_BACKOFF_S = 2.0
+    settings.POLL_S = 0.05
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    broker = Broker()
+    broker.clear()
+    yield broker
+    broker.client.close()
+
+
+@pytest.fixture
+def dispatcher(broker: Broker) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher("cpu")
+    yield dispatcher
+    dispatcher.close()
+
+
+def turns(dispatcher: Dispatcher, seconds: float) -> int:
+    """Let the dispatcher work for a while; the number of messages it published."""
+    end, published = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        published += dispatcher.turn()
+        time.sleep(0.02)
+    return published
+
+
+def batching(size: int) -> None:
+    Engine.objects.create(
+        operation="removebg", name="classical", queue="cpu", spec={"batch_size": size}
+    )
+
+
+# The window
+
+
+def test_lone_job_with_a_worker_is_published_at_once(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    [job] = queued(person("owner"))
+    assert dispatcher.turn() == 1
+    [message] = broker.messages()
+    [assignment] = message.assignments
+    assert (assignment.job_id, assignment.attempt) == (str(job.pk), 1)
+    assert assignment.inputs[0].location.startswith("file:///")
+    job.refresh_from_db()
+    assert (job.dispatches, str(job.message)) == (1, message.id)
+
+
+def test_job_without_a_live_worker_waits(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(silent_s=60)
+    worker("t4-1", queue="t4")
+    [job] = queued(person("owner"))
+    assert dispatcher.turn() == 0
+    job.refresh_from_db()
+    assert (broker.messages(), job.dispatched_at) == ([], None)
+
+
+def test_window_is_two_messages_per_slot_and_one_per_worker(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=2)
+    worker("cpu-2", slots=1)
+    queued(person("owner"), 20)
+    turns(dispatcher, 0.2)
+    assert len(broker.messages()) == 5 + 3
+
+
+def test_window_opens_when_a_job_ends(dispatcher: Dispatcher, broker: Broker) -> None:
+    worker()
+    owner = person("owner")
+    jobs = queued(owner, 5)
+    turns(dispatcher, 0.1)
+    start(jobs[0])
+    assert dispatcher.turn() == 0
+    lifecycle.cancel(jobs[0].pk, user_id=owner.pk, test=False)
+    assert dispatcher.turn() == 1
+    assert broker.job_ids() == [job.pk for job in jobs[:4]]
+
+
+def test_jobs_of_a_worker_that_is_gone_leave_room_for_the_living(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker("gone")
+    jobs = queued(person("owner"), 6)
+    turns(dispatcher, 0.1)
+    for job in jobs[:3]:
+        start(job, "gone")
+    worker("gone", silent_s=60)
+    worker("alive")
+    turns(dispatcher, 0.1)
+    assert broker.job_ids() == [job.pk for job in jobs]
+
+
+def test_job_that_waits_for_inputs_or_for_its_retry_is_left_alone(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    fetching, delayed, ready = queued(person("owner"), 3)
+    Job.objects.filter(pk=fetching.pk).update(waiting_fetches=1)
+    Job.objects.filter(pk=delayed.pk).update(not_before=Now() + timedelta(hours=1))
+    dispatcher.turn()
+    assert broker.job_ids() == [ready.pk]
+
+
+def test_job_locked_by_another_transaction_delays_nobody(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    first, second = queued(person("owner"), 2)
+    with locked("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [first.pk]):
+        began = time.monotonic()
+        dispatcher.turn()
+        assert time.monotonic() - began < 0.5
+    assert broker.job_ids() == [second.pk]
+    dispatcher.turn()
+    assert broker.job_ids() == [second.pk, first.pk]
+
+
+# Fairness
+
+
+def test_thousand_jobs_of_one_user_delay_anothers_by_what_is_in_flight(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    many = person("many", "20")
+    jobs = queued(many, 1000)
+    turns(dispatcher, 0.1)
+    [lone] = queued(person("few"))
+    lifecycle.cancel(jobs[0].pk, user_id=many.pk, test=False)
+    dispatcher.turn()
+    assert broker.job_ids() == [*(job.pk for job in jobs[:3]), lone.pk]
+
+
+def test_users_take_turns_oldest_first(dispatcher: Dispatcher, broker: Broker) -> None:
+    worker(slots=3)  # a window of 7
+    first = queued(person("first"), 5)
+    second = queued(person("second"), 2)
+    third = queued(person("third"), 5)
+    dispatcher.turn()
+    order = [first[0], second[0], third[0], first[1], second[1], third[1], first[2]]
+    assert broker.job_ids() == [job.pk for job in order]
+
+
+# Batches
+
+
+def candidates(count: int, *, room: int, size: int = 8, **more: object) -> list[object]:
+    values = {"operation": "o", "engine": "e", "alone": False, "window": 9} | more
+    return [
+        Candidate(id=UUID(int=n), room=room, batch_size=size, **values)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "room", "size", "sizes"),
+    [
+        (3, 3, 8, [1, 1, 1]),  # nothing waits, so nothing is gained by waiting
+        (7, 3, 8, [3, 3, 1]),
+        (40, 2, 8, [8, 8]),
+        (9, 3, 1, [1, 1, 1]),
+        (0, 3, 8, []),
+    ],
+)
+def test_pack_fills_messages_evenly_when_more_wait_than_fit(
+    waiting: int, room: int, size: int, sizes: list[int]
+) -> None:
+    packed = dispatch.pack(candidates(waiting, room=room, size=size))
+    assert [len(message) for message in packed] == sizes
+
+
+def test_pack_never_mixes_engines_nor_shares_a_lone_jobs_message() -> None:
+    some = candidates(2, room=3) + candidates(2, room=3, engine="other")
+    lone = candidates(1, room=3, alone=True)
+    packed = dispatch.pack([*lone, *some])
+    assert [len(message) for message in packed] == [1, 2, 2]
+
+
+def test_deep_queue_of_a_batching_engine_travels_in_batches(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(4)
+    queued(person("owner"), 20)
+    dispatcher.turn()
+    assert [len(message.assignments) for message in broker.messages()] == [4, 4, 4]
+
+
+def test_job_that_met_a_dead_worker_travels_alone(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(4)
+    jobs = queued(person("owner"), 20)
+    Job.objects.filter(pk=jobs[1].pk).update(alone=True, losses=1)
+    dispatcher.turn()
+    shared = {len(m.assignments) for m in broker.messages() if m.assignments[0].alone}
+    assert shared == {1}
+
+
+# What the broker loses
+
+
+def test_message_lost_by_the_broker_is_published_again_once(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    [job] = queued(person("owner"))
+    dispatcher.turn()
+    broker.clear()  # as BRPOP does when its reader dies, or FLUSHALL
+    assert turns(dispatcher, 0.3) == 0
+    assert turns(dispatcher, 1.5) == 1
+    assert broker.job_ids() == [job.pk]
+
+
+def test_unclaimed_message_is_published_with_doubling_pauses(
+    dispatcher: Dispatcher, broker: Broker, settings: Settings
+) -> None:
+    settings.REPUBLISH_AFTER_S, settings.REPUBLISH_BACKOFF_S = 0.1, 0.4
+    worker(slots=4)
+    queued(person("owner"))
+    assert turns(dispatcher, 2.5) == 4  # at 0, 0.1, then 0.4 and 0.8 later
+
+
+def test_unclaimed_message_is_left_alone_while_no_slot_is_free(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(free=0)
+    queued(person("owner"))
+    assert turns(dispatcher, 1.2) == 1
+
+
+def test_claimed_job_is_never_published_again(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    [job] = queued(person("owner"))
+    dispatcher.turn()
+    start(job)
+    assert turns(dispatcher, 1.2) == 0
+
+
+def test_batch_lost_by_the_broker_comes_again_without_what_was_claimed(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(8)
+    jobs = queued(person("owner"), 24)
+    dispatcher.turn()
+    broker.clear()
+    start(jobs[0])
+    turns(dispatcher, 1)
+    assert [len(message.assignments) for message in broker.messages()] == [7, 8, 8]
+
+
+def test_copies_in_the_broker_are_bounded(
+    dispatcher: Dispatcher, broker: Broker, settings: Settings
+) -> None:
+    settings.REPUBLISH_AFTER_S = settings.REPUBLISH_BACKOFF_S = 0.01
+    worker(slots=1)
+    owner = person("owner")
+    for _ in range(20):  # leftovers of cancelled jobs, and copies of waiting ones
+        for job in queued(owner, 3):
+            dispatcher.turn()
+            lifecycle.cancel(job.pk, user_id=owner.pk, test=False)
+    queued(owner, 3)
+    turns(dispatcher, 0.5)
+    assert len(broker.messages()) <= 2 * 3 + 3
+
+
+def test_row_that_cannot_become_an_assignment_stops_nobody(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    bad, good = queued(person("owner"), 2)
+    Job.objects.filter(pk=bad.pk).update(inputs=[{"role": "image", "key": "../up"}])
+    dispatcher.turn()
+    assert broker.job_ids() == [good.pk]
+    bad.refresh_from_db()
+    assert (bad.status, bad.dispatched_at) == ("queued", None)
+
+
+# A broker that is gone
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[servers.Server]:
+    server = servers.start_redis(tmp_path / "redis")
+    yield server
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+@pytest.fixture
+def own_dispatcher(redis_server: servers.Server) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher("cpu", Publisher(redis_server.url))
+    yield dispatcher
+    dispatcher.close()
+
+
+def test_redis_down_keeps_jobs_waiting_and_sends_each_once_when_back(
+    own_dispatcher: Dispatcher, redis_server: servers.Server, settings: Settings
+) -> None:
+    settings.REPUBLISH_AFTER_S = 10
+    worker(slots=4)
+    turns(own_dispatcher, 0.1)
+    redis_server.stop(how=signal.SIGKILL)
+    jobs = queued(person("owner"), 4)
+    assert turns(own_dispatcher, 1) == 0
+    assert not Job.objects.filter(dispatched_at__isnull=False).exists()
+    redis_server.restart()
+    assert turns(own_dispatcher, 1) == 4
+    assert Broker(redis_server.url).job_ids() == [job.pk for job in jobs]
+
+
+def test_redis_frozen_in_the_middle_loses_and_multiplies_nothing(
+    own_dispatcher: Dispatcher, redis_server: servers.Server
+) -> None:
+    worker(slots=8)
+    owner = person("owner")
+    jobs = queued(owner, 2)
+    turns(own_dispatcher, 0.1)
+    os.kill(redis_server.process.pid, signal.SIGSTOP)
+    jobs += queued(owner, 2)
+    turns(own_dispatcher, 5)
+    os.kill(redis_server.process.pid, signal.SIGCONT)
+    began = time.monotonic()
+    seen = Broker(redis_server.url)
+    own = own_dispatcher
+    assert within(2, lambda: own.turn() or set(seen.job_ids()) >= {j.pk for j in jobs})
+    assert time.monotonic() - began < 2
+    turns(own_dispatcher, 1)
+    assert len(seen.messages()) <= 2 * len(jobs)
+
+
+def test_publish_that_fails_midway_gives_its_rows_back(
+    redis_server: servers.Server,
+) -> None:
+    class Interrupted(Publisher):
+        """Redis dies between the look at its depth and the second message."""
+
+        published = 0
+
+        def publish(self, task: str, argument: object, *, queue: str) -> None:
+            if self.published == 1:
+                redis_server.stop(how=signal.SIGKILL)
+            super().publish(task, argument, queue=queue)
+            self.published += 1
+
+    dispatcher = Dispatcher("cpu", Interrupted(redis_server.url))
+    worker(slots=2)
+    jobs = queued(person("owner"), 3)
+    assert dispatcher.turn() == 0
+    dispatched = Job.objects.filter(dispatched_at__isnull=False)
+    assert [job.pk for job in dispatched] == [jobs[0].pk]
+    dispatcher.close()
+
+
+# Two copies
+
+
+def test_two_dispatchers_only_one_is_active_and_the_other_takes_over(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=8)
+    other = Dispatcher("cpu")
+    dispatcher.turn()
+    assert dispatch.active(["cpu", "t4"]) == {"cpu"}
+    queued(person("owner"), 4)
+    assert (other.turn(), dispatcher.turn()) == (0, 4)
+    dispatcher.close()
+    queued(person("another"), 1)
+    assert within(3, other.turn)
+    other.close()
+    assert within(3, lambda: not dispatch.active(["cpu"]))
+
+
+def test_dispatcher_whose_session_is_ended_starts_afresh(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    dispatcher.turn()
+    with unpooled.connect("test") as session:
+        session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'nijika dispatch cpu'"
+            " AND datname = current_database()"
+        )
+    queued(person("owner"))
+    with pytest.raises(psycopg.OperationalError):
+        dispatcher.turn()
+    assert within(3, dispatcher.turn)
+
+
+def test_rows_taken_twice_at_once_go_out_once(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    [job] = queued(person("owner"))
+    with unpooled.connect("one") as one, unpooled.connect("other") as other:
+        both = dispatch.pack(dispatch.pick(one, "cpu"))
+        assert both == dispatch.pack(dispatch.pick(other, "cpu"))
+        taken = dispatch.take(one, both) + dispatch.take(other, both)
+    assert [row.id for row in taken] == [job.pk]

@@ -1,0 +1,96 @@
+"""What choosing costs with very many rows: it grows with waiting users, not jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from accounts.models import User
+from jobs import dispatch, unpooled
+from jobs.unpooled import Connection
+from tests.jobs.queueing import worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ENDED, WAITING, USERS = 100_000, 100_000, 200
+
+
+def fill(count: int, *, users: list[int], status: str) -> None:
+    ended = "clock_timestamp()" if status == "succeeded" else "NULL"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO jobs_job (id, user_id, test, status, operation, engine, queue,
+                parameters, metadata, inputs, waiting_fetches, request_id, price,
+                charged, attempt, worker, run_limit_s, start_by, give_up_at, dispatches,
+                failures, losses, hand_backs, alone, ended_at, result_prefix, results)
+            SELECT gen_random_uuid(), (%s::bigint[])[1 + n %% %s], false, %s,
+                'removebg', 'classical', 'cpu', '{{}}', '{{}}', '[]', 0, '', 0, 0, 0, '', 60,
+                now() + interval '1 day', now() + interval '3 days', 0, 0, 0, 0, false,
+                {ended}, '', '[]'
+            FROM generate_series(1, %s) AS n
+            """,
+            [users, len(users), status, count],
+        )
+
+
+@pytest.fixture
+def crowd() -> Iterator[Connection]:
+    people = [User(email=f"{n}@example.com") for n in range(USERS)]
+    ids = [user.pk for user in User.objects.bulk_create(people)]
+    fill(ENDED, users=ids, status="succeeded")
+    fill(WAITING, users=ids, status="queued")
+    worker(slots=2)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job")
+    with unpooled.connect("test") as session:
+        yield session
+
+
+def plan(session: Connection, query: str, **more: Any) -> dict[str, Any]:
+    values = {"queue": "cpu", "gone_s": settings.WORKER_GONE_S} | more
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}"
+    row = psycopg.ClientCursor(session).execute(explain, values).fetchone()
+    assert row is not None
+    return dict(row[0][0])
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def scans(plan: dict[str, Any]) -> set[str]:
+    return {
+        node["Node Type"]
+        for node in nodes(plan["Plan"])
+        if node.get("Relation Name") == "jobs_job"
+    }
+
+
+def test_choosing_among_very_many_jobs_costs_only_by_waiting_users(
+    crowd: Connection,
+) -> None:
+    found = plan(crowd, dispatch._PICK)
+    assert not {kind for kind in scans(found) if "Seq" in kind}, json.dumps(found)
+    # A few pages per waiting user, whatever the number of their jobs.
+    assert found["Plan"]["Shared Hit Blocks"] < 10 * USERS
+    assert "Seq Scan" not in scans(plan(crowd, dispatch._UNCLAIMED, age_s=1.0))
+    assert median_s(lambda: dispatch.pick(crowd, "cpu")) < 0.05
+
+
+def median_s(act: Callable[[], object]) -> float:
+    times = []
+    for _ in range(15):
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[7]
