@@ -77,8 +77,12 @@ class IdempotencyKeyReused(Invalid):
     code = "idempotency_key_reused"
 
 
-class SourceGone(Invalid):
-    """The job whose image was to be used here has been erased."""
+class SourceGone(BadFields):
+    """The job whose image was to be used is unknown, not yours, or erased by now."""
+
+    def __init__(self) -> None:
+        what = "names a job that is not there"
+        super().__init__(FieldError("image", "not_found", what))
 
 
 class JobNotFound(NotFound):
