@@ -146,3 +146,41 @@ def lease_ends(*job_ids: UUID) -> None:
             "WHERE id = ANY(%s) AND status = 'running'",
             [list(job_ids)],
         )
+
+
+def check_books() -> None:
+    """Wallets are the sums of their entries, held is what unfinished jobs hold, and
+    every ended job has one end and one settlement, of what it was charged."""
+    with connection.cursor() as cursor:
+        for name, query in _DIFFERENCES.items():
+            cursor.execute(query)
+            assert cursor.fetchall() == [], name
+
+
+_DIFFERENCES = {
+    "wallet is not the sum of its entries": """
+        SELECT wallet.id FROM billing_wallet AS wallet
+        LEFT JOIN billing_entry AS entry ON entry.wallet_id = wallet.id
+        GROUP BY wallet.id
+        HAVING wallet.available <> coalesce(sum(entry.amount), 0)
+            OR wallet.held <> coalesce(sum(entry.held_amount), 0)""",
+    "held is not what unfinished jobs hold": """
+        SELECT wallet.user_id FROM billing_wallet AS wallet
+        LEFT JOIN jobs_job AS job ON job.user_id = wallet.user_id AND NOT job.test
+            AND job.status IN ('queued', 'running')
+        GROUP BY wallet.id HAVING wallet.held <> coalesce(sum(job.price), 0)""",
+    "an ended job has not exactly one settlement of its charge": """
+        SELECT job.id FROM jobs_job AS job
+        LEFT JOIN billing_entry AS entry
+            ON entry.reference = job.id::text AND entry.kind = 'settle'
+        WHERE NOT job.test GROUP BY job.id
+        HAVING count(entry.id) <> (job.status NOT IN ('queued', 'running'))::int
+            OR sum(job.price - entry.amount) <> job.charged""",
+    "an ended job has not exactly one end": """
+        SELECT job.id FROM jobs_job AS job
+        LEFT JOIN jobs_jobevent AS event ON event.job_id = job.id
+            AND event.type IN ('succeeded', 'failed', 'cancelled')
+        GROUP BY job.id
+        HAVING count(event.id) <> (job.status NOT IN ('queued', 'running'))::int
+            OR bool_or(event.type <> job.status)""",
+}
