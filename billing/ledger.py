@@ -27,6 +27,8 @@ from billing.errors import InsufficientCredits, ReferenceReused, WalletBusy
 from billing.models import Entry, Wallet
 
 ZERO = Decimal(0)
+MOST = Decimal(10) ** 11
+"""The largest amount of one movement; a wallet holds ten times that."""
 Kind = Entry.Kind
 
 
@@ -246,8 +248,8 @@ def _check_amounts(amounts: Iterable[Decimal], *, least: Decimal | None) -> None
     for amount in amounts:
         if not isinstance(amount, Decimal) or not amount.is_finite():
             raise ValueError(f"{amount!r} is no exact decimal")
-        if amount != amount.quantize(Decimal("0.0001")):
-            raise ValueError(f"{amount} has more than four decimals")
+        if abs(amount) > MOST or amount != amount.quantize(Decimal("0.0001")):
+            raise ValueError(f"{amount} is too large or has more than four decimals")
         if least is not None and amount < least:
             raise ValueError(f"{amount} is less than {least}")
 

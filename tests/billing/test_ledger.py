@@ -180,7 +180,9 @@ def test_settle_above_the_hold_is_a_bug(owner: User) -> None:
     assert ledger.balance(owner.pk) == (Decimal("0.75"), PRICE)
 
 
-@pytest.mark.parametrize("credits", ["-1", "0.00001", "NaN", "Infinity"])
+@pytest.mark.parametrize(
+    "credits", ["-1", "0.00001", "NaN", "Infinity", "1e12", "1e99"]
+)
 def test_hold_of_an_amount_that_is_no_amount_is_a_bug(
     owner: User, credits: str
 ) -> None:
