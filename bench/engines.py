@@ -1,0 +1,48 @@
+"""Engines whose own cost is known: none, or 50 ms of sleep. They take no image."""
+
+import time
+from collections.abc import Sequence
+
+from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.base import Item, Outcome, Result
+
+# The smallest PNG: one transparent pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478"
+    "9c6360000200000500017a5eab3f0000000049454e44ae426082"
+)
+SLEEP_S = 0.05
+
+
+def _spec(operation: str) -> EngineSpec:
+    return EngineSpec(
+        operation=operation,
+        engine="bench",
+        queue="cpu",
+        parameters={"type": "object", "properties": {}, "additionalProperties": False},
+        images=(0, 0),
+    )
+
+
+class Noop:
+    """Does nothing."""
+
+    spec = _spec("noop")
+    placement = "child"
+
+    def load(self) -> None:
+        pass
+
+    def run(self, batch: Sequence[Item], hooks: object) -> list[Outcome]:
+        result = Result(data=PNG, content_type="image/png", width_px=1, height_px=1)
+        return [(result,) for _ in batch]
+
+
+class Sleep(Noop):
+    """Does nothing for 50 ms."""
+
+    spec = _spec("sleep")
+
+    def run(self, batch: Sequence[Item], hooks: object) -> list[Outcome]:
+        time.sleep(SLEEP_S)
+        return super().run(batch, hooks)

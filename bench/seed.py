@@ -1,0 +1,31 @@
+"""Make the prices of the bench's engines and `count` users; prints their keys."""
+
+import os
+import sys
+from decimal import Decimal
+
+import django
+
+
+def main(count: int) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
+    django.setup()
+    from accounts import keys
+    from accounts.models import ApiKey, User
+    from billing import ledger
+    from billing.models import Price
+
+    for operation in ("noop", "sleep"):
+        Price.objects.update_or_create(
+            operation=operation, engine="", defaults={"credits": Decimal("0.01")}
+        )
+    for number in range(count):
+        user = User.objects.create_user(f"bench{number}@example.org")
+        ledger.welcome(user.pk, Decimal(1_000_000))
+        key = keys.make(test=False)
+        ApiKey.objects.create(user=user, digest=key.digest, prefix=key.prefix)
+        print(key.secret)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
