@@ -1,0 +1,24 @@
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from jobs import books
+
+
+class Command(BaseCommand):
+    help = "Compare every wallet with its entries and every hold with its job."
+
+    def handle(self, **_: Any) -> None:
+        differences = books.differences()
+        for difference in differences:
+            self.stdout.write(str(difference))
+        if differences:
+            more = " or more" if len(differences) == books.LIMIT else ""
+            self.stdout.write(f"{len(differences)}{more} differences.")
+            sys.exit(1)
+        count = books.count()
+        self.stdout.write(
+            f"The books balance: {count.wallets} wallets, {count.entries} entries, "
+            f"{count.jobs} jobs."
+        )
