@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
@@ -505,9 +506,15 @@ def _move(kind: Kind, moves: Sequence[_Move]) -> dict[str, Decimal]:
     columns = [
         [getattr(move, name) for move in moves] for name in _Move.__dataclass_fields__
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVE, [*columns, kind.value, kind.value])
-        return dict(cursor.fetchall())
+    return dict(_prepared(_MOVE, [*columns, kind.value, kind.value]))
+
+
+def _prepared(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement that the server plans once: planning costs more than running."""
+    connection.ensure_connection()
+    raw = connection.connection
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        return cursor.execute(sql.encode(), parameters, prepare=True).fetchall()
 
 
 def _move_once(kind: Kind, moves: Sequence[_Move]) -> dict[str, Decimal]:
