@@ -143,4 +143,4 @@ def _request(load: Load, authorization: str) -> bytes:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(run(Load(**json.load(sys.stdin))))))
+    json.dump(asdict(run(Load(**json.load(sys.stdin)))), sys.stdout)

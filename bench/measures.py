@@ -39,8 +39,8 @@ ROWS = [
         title="charged submits per second, 64 clients",
         figure="submits/s",
         unit="/s",
-        least="≥ 4 ×",
-        goal="10 ×",
+        least="≥ 4 x",
+        goal="10 x",
     ),
     Row(
         title="the same, all from one account",
@@ -53,22 +53,22 @@ ROWS = [
         title="submit p99, 64 clients",
         figure="p99 ms",
         unit=" ms",
-        least="≤ 0.3 ×",
-        goal="0.12 ×",
+        least="≤ 0.3 x",
+        goal="0.12 x",
     ),
     Row(
         title="submit → result stored, idle, p50",
         figure="idle ms",
         unit=" ms",
-        least="≤ 0.8 ×",
-        goal="0.4 ×",
+        least="≤ 0.8 x",
+        goal="0.4 x",
     ),
     Row(
         title="jobs per second, submit → result, 64 clients",
         figure="jobs/s",
         unit="/s",
-        least="≥ 3 ×",
-        goal="8 ×",
+        least="≥ 3 x",
+        goal="8 x",
     ),
     Row(
         title="50 ms engine, 2 slots, share of its own rate",
@@ -81,8 +81,8 @@ ROWS = [
         title="memory of the web processes",
         figure="web MB",
         unit=" MB",
-        least="≤ 1 ×",
-        goal="0.75 ×",
+        least="≤ 1 x",
+        goal="0.75 x",
     ),
 ]
 
@@ -218,7 +218,7 @@ def _print_table(medians: dict[str, Figures]) -> None:
         if row.figure not in ours:
             continue
         mine, other = ours[row.figure], theirs.get(row.figure)
-        ratio = f"{mine / other:.2f} ×" if other else ""
+        ratio = f"{mine / other:.2f} x" if other else ""
         if row.figure == "hot submits/s" and "submits/s" in ours:
             ratio += f" ({mine / ours['submits/s']:.2f} of many accounts')"
         shown = f"{other:.2f}{row.unit}" if other else ""
@@ -232,4 +232,5 @@ def _print_table(medians: dict[str, Figures]) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -24,7 +24,7 @@ def main(count: int) -> None:
         ledger.welcome(user.pk, Decimal(1_000_000))
         key = keys.make(test=False)
         ApiKey.objects.create(user=user, digest=key.digest, prefix=key.prefix)
-        print(key.secret)
+        sys.stdout.write(f"{key.secret}\n")
 
 
 if __name__ == "__main__":

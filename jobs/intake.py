@@ -346,7 +346,7 @@ def _insert_jobs(items: list[Submission]) -> tuple[Any, ...]:
     """The transaction's id and the times that all its jobs have."""
     text = json.dumps([_row(item) for item in items], default=str)
     [row] = _rows(_INSERT_JOBS, [text, settings.START_BY_S, settings.GIVE_UP_S])
-    return row
+    return tuple(row)
 
 
 def _row(item: Submission) -> dict[str, Any]:

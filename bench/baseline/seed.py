@@ -19,7 +19,7 @@ def main(count: int) -> None:
     for number in range(count):
         user = User.objects.create(username=f"user{number}")
         Wallet.objects.create(user=user, credits=1_000_000)
-        print(Token.objects.create(user=user).key)
+        sys.stdout.write(f"{Token.objects.create(user=user).key}\n")
 
 
 if __name__ == "__main__":
