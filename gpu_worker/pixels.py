@@ -80,7 +80,7 @@ def decode(source: Path | bytes, *, enough_px: tuple[int, int] | None = None) ->
         return _upright(_to_srgb(image), turn)
 
 
-def encode(pixels: Pixels, form: Format, *, quality: int = 90) -> Encoded:
+def encode(pixels: Pixels, kind: Format, *, quality: int = 90) -> Encoded:
     """A file of (H, W), (H, W, 3) or (H, W, 4) pixels. A JPEG has no alpha.
 
     Colours under alpha 0 are written as zero, so that nothing of the background can be
@@ -89,19 +89,34 @@ def encode(pixels: Pixels, form: Format, *, quality: int = 90) -> Encoded:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = without_hidden_colours(pixels)
     image, out = Image.fromarray(pixels), io.BytesIO()
-    if form == "png":
+    if kind == "png":
         # Level 1 takes half the time of the default for a tenth more bytes.
         image.save(out, "PNG", compress_level=1)
-    elif form == "jpeg":
+    elif kind == "jpeg":
         image.save(out, "JPEG", quality=quality)
     else:
         image.save(out, "WEBP", quality=quality, method=0)
     return Encoded(
         data=out.getvalue(),
-        content_type=CONTENT_TYPES[form],
+        content_type=CONTENT_TYPES[kind],
         width_px=pixels.shape[1],
         height_px=pixels.shape[0],
     )
+
+
+def form(name: str | None) -> Format:
+    """The format that a client's name means; `jpg` is a jpeg, and no name is png."""
+    found: dict[str | None, Format] = {
+        None: "png", "png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"
+    }  # fmt: skip
+    return found[name]
+
+
+def upright_size(source: Path | bytes) -> tuple[int, int]:
+    """(width, height) in pixels as `decode` will give them. Raises InvalidImage."""
+    with _guarded():
+        image = _open(source)
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
 
 
 def without_hidden_colours(pixels: Pixels) -> Pixels:

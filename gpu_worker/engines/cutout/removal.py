@@ -1,0 +1,69 @@
+"""One removebg job: decode, cut out, finish as the client asked, encode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+
+from gpu_worker import pixels
+from gpu_worker.engines import geometry
+from gpu_worker.engines.base import Hooks, Item, Outcome, Result
+from gpu_worker.engines.classical import SIZES
+from gpu_worker.engines.cutout import edges, subject
+from gpu_worker.pixels import Pixels
+
+# Below it were all failures of the trials, and a few good cut-outs.
+CERTAIN = 0.66
+LEAST_SUBJECT = 0.001
+MOST_SUBJECT = 0.95
+# An input of which at least this share is transparent, or solid, keeps its own alpha.
+USEFUL_ALPHA = 0.01
+WHITE = (255, 255, 255)
+
+cv2.setNumThreads(1)  # a slot is one core
+
+
+def remove(item: Item, hooks: Hooks) -> Outcome:
+    """The cut-out of the item's image. Raises WorkerError."""
+    wanted = item.parameters
+    hooks.progress(item, 0, 3, "decoding")
+    picture = pixels.decode(item.inputs[0].path)
+    picture = geometry.at_most(picture, SIZES[wanted.get("size", "full")])
+    hooks.progress(item, 1, 3, "finding the subject")
+    cutout, details = cut_out(picture)
+    hooks.progress(item, 2, 3, "encoding")
+    if wanted.get("crop", False):
+        cutout = geometry.trimmed(cutout, wanted.get("crop_margin", 0))
+    file = pixels.encode(_finished(cutout, wanted), pixels.form(wanted.get("format")))
+    return (Result(**geometry.members(file), details=details),)
+
+
+def cut_out(picture: Pixels) -> tuple[Pixels, dict[str, Any]]:
+    """RGBA of the picture's size, and what to tell the client about it."""
+    if picture.shape[2] == 4:
+        if _is_cut_out(picture):
+            return picture, {"confidence": 1.0, "uncertain": False, "route": "alpha"}
+        picture = pixels.flatten(picture, WHITE)
+    found = subject.find(picture)
+    share = float(found.mask.mean())
+    sure = found.confidence >= CERTAIN and LEAST_SUBJECT <= share <= MOST_SUBJECT
+    return edges.cut_out(picture, found.mask), {
+        "confidence": round(found.confidence, 3),
+        "uncertain": not sure,
+        "route": found.route,
+    }
+
+
+def _is_cut_out(picture: Pixels) -> bool:
+    """Whether the picture's own alpha already separates a subject."""
+    see_through = float((picture[..., 3] < 128).mean())
+    return USEFUL_ALPHA <= see_through <= 1 - USEFUL_ALPHA
+
+
+def _finished(cutout: Pixels, wanted: dict[str, Any]) -> Pixels:
+    if wanted.get("output") == "alpha":
+        return cutout[..., 3]
+    if "background_color" in wanted:
+        return pixels.flatten(cutout, geometry.colour(wanted["background_color"]))
+    return cutout
