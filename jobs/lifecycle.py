@@ -176,13 +176,15 @@ def prefix(run: Run) -> str:
 # What the platform does by itself
 
 
-def void(worker: str, incarnation: int) -> list[str]:
-    """End the leases of a worker's earlier incarnations now; gives their jobs."""
-    values = {"worker": worker, "incarnation": incarnation}
-    [ids] = sql.run([(_LOCK_EARLIER, values)])
-    jobs = [str(row[0]) for row in ids]
+def void(worker: str) -> list[str]:
+    """End the leases of all that ran under a worker's name now; gives its jobs.
+
+    Whoever calls has the worker's row, so nothing of its new incarnation runs yet.
+    """
+    [rows] = sql.run([(_LOCK_RUNS_OF, {"worker": worker})])
+    jobs = [str(row[0]) for row in rows]
     if jobs:
-        sql.run([(_VOID, values | {"jobs": jobs})])
+        sql.run([(_VOID, {"jobs": jobs})])
     return jobs
 
 
@@ -370,10 +372,8 @@ def _granted(row: sql.Row) -> Granted:
 
 KEPT_LIMIT_CHARACTERS = 100_000
 
-_LOCK_EARLIER = """
-SELECT id::text FROM jobs_job
-WHERE worker = %(worker)s::text AND status = 'running'
-    AND incarnation < %(incarnation)s::bigint
+_LOCK_RUNS_OF = """
+SELECT id::text FROM jobs_job WHERE worker = %(worker)s::text AND status = 'running'
 ORDER BY id FOR NO KEY UPDATE"""
 
 _SAID = """unnest(%(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[])
@@ -533,9 +533,7 @@ SELECT id, %(report)s::text, %(reason)s::text
 FROM jobs_job WHERE id = %(job)s::uuid"""
 
 _VOID = """
-UPDATE jobs_job AS job SET lease_until = clock_timestamp()
-WHERE id = ANY(%(jobs)s::uuid[]) AND status = 'running'
-    AND worker = %(worker)s::text AND incarnation < %(incarnation)s::bigint"""
+UPDATE jobs_job SET lease_until = clock_timestamp() WHERE id = ANY(%(jobs)s::uuid[])"""
 
 _LEASE_OVER = """job.id = ANY(%(jobs)s::uuid[]) AND job.status = 'running'
         AND job.lease_until <= clock_timestamp()"""

@@ -100,7 +100,7 @@ def _welcome(call: Call) -> Answer:
         if not rows:  # a later incarnation was given meanwhile
             return Answer(status="stale", incarnation=_incarnation(call.name))
         [(incarnation, known_specs)] = rows
-        left_behind = lifecycle.void(call.name, incarnation)
+        left_behind = lifecycle.void(call.name)
     if left_behind:
         # Whatever is held up is the reaper's: the leases are over.
         news.announce(turns.take(left_behind, lifecycle.lose_many).changed)

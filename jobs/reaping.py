@@ -59,8 +59,8 @@ class Watch:
 class Reaper:
     """One copy of the reaper; `turn` is called every `REAP_S` seconds."""
 
-    def __init__(self) -> None:
-        self._watch = Watch()
+    def __init__(self, watch: Watch | None = None) -> None:
+        self._watch = watch or Watch()
 
     def turn(self) -> set[str]:
         """Look after the watch, then end or queue again what is due; gives its ids.

@@ -8,6 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from accounts.models import User
@@ -194,6 +195,46 @@ def test_requeue_makes_the_job_dispatchable_and_renews_its_time(
     assert row.start_by > now()
 
 
+# Too late: what was true when a loop looked is not when it acts
+
+
+def test_reaper_that_comes_after_a_beat_spares_the_run(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    worker.start(job)
+    assert lifecycle.lose_many([str(job)], wait=True) == set()
+    assert status(job) == "running"
+
+
+def test_expiry_that_comes_after_the_start_spares_the_run(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    worker.start(job)
+    Job.objects.filter(pk=job).update(start_by=now())
+    assert lifecycle.expire_many([str(job)], wait=True) == set()
+    assert status(job) == "running"
+
+
+def test_expiry_that_comes_after_the_end_changes_nothing(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    worker.report(success(worker.start(job)))
+    _overdue(job)
+    assert lifecycle.expire_many([str(job)], wait=True) == set()
+    assert status(job) == "succeeded"
+
+
+def test_second_end_is_refused_by_the_database(user: User, worker: TestWorker) -> None:
+    """The wall behind the guards."""
+    [job] = submit(user)
+    worker.report(success(worker.start(job)))
+    with pytest.raises(IntegrityError, match="job_ends_once"), transaction.atomic():
+        JobEvent.objects.create(job_id=job, type="cancelled")
+
+
 # Counting failures
 
 
@@ -326,6 +367,15 @@ def test_run_past_its_limit_with_a_living_worker_is_limit_exceeded(
     assert (row.status, row.error["code"]) == ("failed", "limit_exceeded")
     assert row.failures == 0
     check_books()
+
+
+def test_run_past_its_limit_whose_worker_began_anew_is_lost(user: User) -> None:
+    """Its new incarnation calls, but that says nothing about the old one's run."""
+    [job] = submit(user)
+    TestWorker().hello().start(job)
+    run_is_over_its_limit(job)
+    TestWorker().hello().say()
+    assert status(job) == "queued"
 
 
 def test_short_run_whose_worker_died_is_not_limit_exceeded(user: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 
 from accounts.models import User
 from billing import ledger
-from gpu_worker.contract import Beat, Checkpoint, ContractError, Progress, Run
+from gpu_worker.contract import Beat, Checkpoint, ContractError, Progress, Report, Run
 from jobs import lifecycle, link, reaping
 from jobs.models import Job, JobEvent, KeptReport
 from tests.jobs.working import (
@@ -370,6 +371,15 @@ def test_success_that_is_not_believed_fails_the_job_and_is_kept(
     check_books()
 
 
+def test_success_without_results_is_not_believed(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    run = worker.start(job)
+    assert worker.report(Report(run=run)) == {run}
+    assert status(job) == "failed"
+
+
 def test_success_under_another_runs_prefix_is_not_believed(
     user: User, worker: TestWorker
 ) -> None:
@@ -387,7 +397,7 @@ def test_report_that_the_database_refuses_spares_its_neighbours(
     runs = [worker.start(job) for job in jobs]
     reports = [success(run) for run in runs]
     poison = reports[1]
-    reports[1] = type(poison)(run=poison.run, results=poison.results, engine_ms=2**40)
+    reports[1] = replace(poison, engine_ms=2**40)
     assert worker.report(*reports) == set(runs)
     found = [status(job) for job in jobs]
     assert found == ["succeeded", "failed", "succeeded", "succeeded"]

@@ -142,8 +142,13 @@ def lease_ends(*job_ids: UUID) -> None:
     """What time does to a lease that nobody renews."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE jobs_job SET lease_until = clock_timestamp() - interval '1 ms' "
-            "WHERE id = ANY(%s) AND status = 'running'",
+            """
+            WITH ours AS MATERIALIZED (
+                SELECT id FROM jobs_job WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+            )
+            UPDATE jobs_job SET lease_until = clock_timestamp() - interval '1 ms'
+            FROM ours WHERE jobs_job.id = ours.id AND status = 'running'
+            """,
             [list(job_ids)],
         )
 
