@@ -37,6 +37,16 @@ class UnsupportedImage(UnsupportedMedia):
     """This is not an image in a format that is read here."""
 
 
+class UrlRefused(Invalid):
+    """This address is not allowed."""
+
+    code = "url_not_allowed"
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.errors = [FieldError(field, self.code, "is not allowed")._asdict()]
+
+
 class EngineUnavailable(Unavailable):
     """No engine for this is there at the moment."""
 
@@ -97,3 +107,9 @@ class JobNotCancellable(Conflict):
     def __init__(self, status_now: str) -> None:
         super().__init__()
         self.status_now = status_now
+
+
+class JobNotEnded(Conflict):
+    """This job has not ended yet; cancel it first."""
+
+    code = "job_not_ended"

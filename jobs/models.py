@@ -230,7 +230,7 @@ class Fetch(models.Model):
                 fields=["job", "position"], name="fetch_once_per_input"
             ),
         ]
-        indexes = [models.Index(fields=["not_before"], name="fetch_due")]
+        indexes = [models.Index(fields=["user", "id"], name="fetch_by_user")]
 
 
 class Worker(models.Model):

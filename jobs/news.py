@@ -71,11 +71,11 @@ class Listener(threading.Thread):
         self._changed = changed or (lambda up: None)
         self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """End the thread; returns when it has ended."""
+    def stop(self, *, timeout_s: float | None = None) -> None:
+        """End the thread; returns when it has ended, or the time is up."""
         self._stopping.set()
         if self.is_alive():
-            self.join()
+            self.join(timeout_s)
 
     def run(self) -> None:
         pause = PATIENCE_S

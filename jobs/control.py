@@ -1,0 +1,268 @@
+"""The platform's own loops: what makes every job move without anybody asking.
+
+Each loop has a thread of its own and can run alone (`manage.py control --only NAME`);
+any number of copies may run, because each loop either holds a lock that only one copy
+has, or does nothing that is not guarded. A turn that raises is logged, and the loop
+goes on. News wakes the loops that wait for jobs; the clock wakes all.
+
+URL inputs are fetched by a process of its own: `fetch` runs only when named.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import psycopg
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from jobs import control_signs, retention, statistics
+from jobs.dispatch import Dispatcher
+from jobs.news import Listener
+from jobs.positions import Positions
+from jobs.reaping import Reaper
+from jobs.sources import Fetcher
+from jobs.unpooled import Sole
+
+# What SIGTERM leaves to a turn in progress; a broker that is frozen holds one for 2 s.
+END_WITHIN_S = 5.0
+# A loop that finished no turn for so long gives no sign of life.
+STUCK_AFTER_S = 10.0
+SIGN_EVERY_S = 1.0
+POSITIONS_EVERY_S = 1.0
+
+OUTAGES = (DatabaseError, psycopg.Error)
+
+logger = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """What a loop does, made in its own thread and used by no other."""
+
+    def turn(self) -> object:
+        """Do what is due now; may raise, and is then called again."""
+
+    def pause_s(self, longest: float) -> float:
+        """How long to wait for the next turn, unless woken."""
+
+    def close(self) -> None:
+        """The loop ends: let others have what this one held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """`begin` makes the work and touches nothing; a turn comes every `every_s`, and at
+    news if it `hears`."""
+
+    name: str
+    begin: Callable[[], Work]
+    every_s: float
+    hears: bool = False
+
+
+class Turning(threading.Thread):
+    """A loop that runs until it is stopped."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(name=f"control {loop.name}", daemon=True)
+        self.loop = loop
+        self._woken = threading.Event()
+        self._stopping = False
+        self._turned_at = time.monotonic()
+
+    def wake(self) -> None:
+        """There may be something to do now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._stopping = True
+        self._woken.set()
+
+    def is_turning(self) -> bool:
+        """Whether turns end without an error, as they should."""
+        return time.monotonic() - self._turned_at < STUCK_AFTER_S + self.loop.every_s
+
+    def run(self) -> None:
+        work = self.loop.begin()
+        while not self._stopping:
+            # Whatever happens from here on deserves another turn.
+            self._woken.clear()
+            self._turn(work)
+            self._woken.wait(work.pause_s(self.loop.every_s))
+        self._end(work)
+
+    def _turn(self, work: Work) -> None:
+        try:
+            close_old_connections()
+            work.turn()
+            self._turned_at = time.monotonic()
+        except OUTAGES as error:
+            logger.warning("%s: the database: %s", self.name, str(error).strip())
+            connection.close()
+        except Exception:
+            logger.exception("%s stumbled", self.name)
+            connection.close()
+
+    def _end(self, work: Work) -> None:
+        try:
+            work.close()
+        except Exception as error:
+            logger.warning("%s: %s", self.name, error)
+        connection.close()
+
+
+class Control:
+    """Some loops, the listener that wakes them, and their signs of life."""
+
+    def __init__(self, loops: Iterable[Loop]) -> None:
+        self._turning = [Turning(loop) for loop in loops]
+        hearing = [one for one in self._turning if one.loop.hears]
+        self._listener = Listener(lambda ids: _wake(hearing), lambda up: _wake(hearing))
+        self._signs = Turning(
+            Loop(
+                name="signs",
+                begin=lambda: _Task(self._give_signs),
+                every_s=SIGN_EVERY_S,
+            )
+        )
+
+    def start(self) -> None:
+        for thread in (self._listener, *self._turning, self._signs):
+            thread.start()
+
+    def stop(self) -> bool:
+        """End all loops within seconds; whether all did end by themselves."""
+        threads = [*self._turning, self._signs]
+        for thread in threads:
+            thread.stop()
+        deadline = time.monotonic() + END_WITHIN_S
+        self._listener.stop(timeout_s=END_WITHIN_S)
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _give_signs(self) -> None:
+        for name in {one.loop.name for one in self._turning}:
+            named = [one for one in self._turning if one.loop.name == name]
+            if all(one.is_turning() for one in named):
+                control_signs.give(name)
+
+
+def run(only: str = "") -> bool:
+    """Run the loops of this name, or all but `fetch`, until SIGTERM or SIGINT.
+
+    Returns whether all loops ended in time. Raises KeyError for an unknown name.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    control = Control(loops(only))
+    _analyze()
+    control.start()
+    logger.info("control runs %s", only or "all loops but fetch")
+    stopping.wait()
+    return control.stop()
+
+
+def _analyze() -> None:
+    try:
+        statistics.analyze()
+    except OUTAGES as error:
+        logger.warning("the database: %s", str(error).strip())
+        connection.close()
+
+
+def loops(only: str = "") -> list[Loop]:
+    """The loops of this name, or all but `fetch`. Raises KeyError."""
+    known = _dispatch() + _others()
+    chosen = [one for one in known if one.name == (only or one.name)]
+    if not chosen:
+        raise KeyError(only)
+    return [one for one in chosen if only or one.name != "fetch"]
+
+
+def _dispatch() -> list[Loop]:
+    return [
+        Loop(
+            name="dispatch",
+            begin=partial(Dispatcher, queue),
+            every_s=settings.POLL_S,
+            hears=True,
+        )
+        for queue in settings.QUEUES
+    ]
+
+
+def _others() -> list[Loop]:
+    seldom_s = max(settings.SWEEP_S, settings.ORPHAN_AFTER_S / 4)
+    return [
+        Loop(name="reaping", begin=_reaping, every_s=settings.REAP_S),
+        Loop(name="positions", begin=_positions, every_s=POSITIONS_EVERY_S),
+        Loop(name="retention", begin=_expiring, every_s=settings.SWEEP_S),
+        Loop(name="orphans", begin=_sweeping, every_s=seldom_s),
+        Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
+        Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=True),
+    ]
+
+
+class _Task:
+    """Work whose pauses are always the same."""
+
+    def __init__(
+        self, act: Callable[[], object], close: Callable[[], None] = lambda: None
+    ) -> None:
+        self.turn = act
+        self.close = close
+
+    def pause_s(self, longest: float) -> float:
+        return longest
+
+
+def _reaping() -> Work:
+    return _Task(Reaper().turn)
+
+
+def _positions() -> Work:
+    positions = Positions()
+    return _Task(positions.turn, positions.close)
+
+
+def _fetching() -> Work:
+    fetcher = Fetcher()
+    return _Task(fetcher.turn, fetcher.close)
+
+
+def _expiring() -> Work:
+    return _Task(retention.expire)
+
+
+def _sweeping() -> Work:
+    return _Task(partial(_if_alone, "orphans", retention.sweep))
+
+
+def _cleaning() -> Work:
+    return _Task(retention.clean)
+
+
+def _if_alone(name: str, act: Callable[[], object]) -> None:
+    """Heavy work that only one copy of control should do at a time."""
+    sole = Sole(name)
+    try:
+        with sole as session:
+            if session is not None:
+                act()
+    finally:
+        sole.close()
+
+
+def _wake(turning: Iterable[Turning]) -> None:
+    for one in turning:
+        one.wake()
