@@ -74,6 +74,14 @@ def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
         for name in _unknown(error):
             name = strict_json.printable(name)
             yield FieldError(f"{field}.{name}", "unknown", "is not a parameter here")
+    elif keyword == "dependentRequired":
+        for name in _also_needed(wanted, error.instance):
+            yield FieldError(f"{field}.{name}", "required", "is missing beside another")
+    elif keyword == "anyOf" and all(set(one) == {"required"} for one in wanted):
+        names = ", ".join(name for one in wanted for name in one["required"])
+        yield FieldError(field, "required", f"must have at least one of {names}")
+    elif keyword == "None":  # the schema `false`: nothing is right here
+        yield FieldError(field, "unknown", "does not go with the other parameters")
     elif keyword in MEANINGS:
         code, describe = MEANINGS[keyword]
         yield FieldError(field, code, describe(wanted))
@@ -88,6 +96,16 @@ def _unknown(error: ValidationError) -> list[str]:
         name
         for name in error.instance
         if name not in known and not any(re.search(one, name) for one in patterns)
+    ]
+
+
+def _also_needed(wanted: Any, instance: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for given, names in wanted.items()
+        if given in instance
+        for name in names
+        if name not in instance
     ]
 
 

@@ -206,3 +206,34 @@ def test_form_text_is_read_by_the_parameters_type(
 ) -> None:
     read = engines.read_parameter(make_spec(), name, text)
     assert read == value and type(read) is type(value)
+
+
+TOGETHER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"width": {}, "height": {}, "format": {}, "quality": {}},
+    "anyOf": [{"required": ["width"]}, {"required": ["height"]}],
+    "dependentRequired": {"quality": ["format"]},
+    "if": {"required": ["format"], "properties": {"format": {"const": "png"}}},
+    "then": {"properties": {"quality": False}},
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field", "code"),
+    [
+        ({}, "parameters", "required"),
+        ({"width": 1, "quality": 1}, "parameters.format", "required"),
+        (
+            {"width": 1, "quality": 1, "format": "png"},
+            "parameters.quality",
+            "unknown",
+        ),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_named(
+    parameters: dict[str, Any], field: str, code: str
+) -> None:
+    with pytest.raises(BadFields) as refused:
+        engines.validate_parameters(make_spec(parameters=TOGETHER), parameters)
+    (error,) = refused.value.errors
+    assert (error["field"], error["code"]) == (field, code)

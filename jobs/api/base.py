@@ -1,0 +1,78 @@
+"""What all views of the API share: the caller, their scope, strict queries."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+from accounts.authentication import Caller, Scope, authenticate, require_scope
+from jobs.errors import BadFields, FieldError, JobNotFound
+from jobs.inputs import job_id_of
+from jobs.strict_json import printable
+from nijika import request_ids
+
+
+@method_decorator(csrf_exempt, name="dispatch")  # no cookie is looked at
+class ApiView(View):
+    """A view for whoever has a key with the scope that `scopes` names for the method.
+
+    `queries` are the query parameters of each method; any other is refused by name.
+    """
+
+    scopes: ClassVar[dict[str, Scope]] = {}
+    queries: ClassVar[dict[str, frozenset[str]]] = {}
+    caller: Caller
+    query: dict[str, str]
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        if hasattr(self, method.lower()) and method != "OPTIONS":
+            self.caller = authenticate(request.META)
+            if scope := self.scopes.get(method):
+                require_scope(self.caller, scope)
+            self.query = query_of(request, self.queries.get(method, frozenset()))
+        return super().dispatch(request, *args, **kwargs)
+
+    def http_method_not_allowed(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """405 with Allow; the middleware makes the problem of it, nothing is logged."""
+        response = HttpResponse(status=405)
+        response["Allow"] = self.options(request).headers["Allow"]
+        return response
+
+    @property
+    def request_id(self) -> str:
+        return str(self.request.META.get(request_ids.KEY, ""))
+
+
+def query_of(request: HttpRequest, known: frozenset[str]) -> dict[str, str]:
+    """The query, each known name at most once. Raises BadFields for anything else."""
+    if not request.META.get("QUERY_STRING"):
+        return {}
+    query, problems = {}, []
+    for name, values in request.GET.lists():
+        if name not in known:
+            problems.append(FieldError(printable(name), "unknown", "is unknown here"))
+        elif len(values) > 1:
+            problems.append(FieldError(name, "repeated", "is given more than once"))
+        else:
+            query[name] = values[0]
+    if problems:
+        raise BadFields(*problems[:20])
+    return query
+
+
+def id_of(text: str) -> UUID:
+    """The id in a path. One that cannot exist is like one that is not yours."""
+    job_id = job_id_of(text)
+    if job_id is None:
+        raise JobNotFound
+    return job_id

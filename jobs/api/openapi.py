@@ -1,0 +1,409 @@
+"""The API as an OpenAPI 3.1 document: what `views` answers, said once.
+
+What every answer shares (problems, headers, who may call) is added by the functions
+here; each operation's parameters come from the engines that workers have announced.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from jobs import engines
+from jobs.api.pages import MOST
+from jobs.api.parsing import METADATA_KEYS
+from jobs.models import Job
+
+Schema = dict[str, Any]
+
+NULL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+NULL_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
+CREDITS: Schema = {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{4}$"}
+URL: Schema = {"type": "string", "format": "uri"}
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+
+
+def _object(required: bool = True, **properties: Schema) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    return schema | {"required": list(properties)} if required else schema
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list_of(name: str) -> Schema:
+    return _object(
+        items={"type": "array", "items": _ref(name)},
+        next_cursor={"type": ["string", "null"]},
+    )
+
+
+RESULT = _object(
+    index=COUNT,
+    url=URL | {"description": "A link that needs no key and lasts an hour."},
+    content_type=TEXT,
+    width_px=COUNT,
+    height_px=COUNT,
+    size_bytes=COUNT,
+    sha256=TEXT,
+    details={"type": "object"},
+)
+ERROR = _object(code=TEXT, message=TEXT, retryable={"type": "boolean"})
+PROGRESS = _object(step=COUNT, total=COUNT, message=TEXT)
+JOB = _object(
+    id=TEXT,
+    operation=TEXT,
+    engine=TEXT,
+    queue=TEXT,
+    status={"enum": list(Job.Status.values)},
+    test={"type": "boolean"},
+    parameters={"type": "object"},
+    metadata={"type": "object"},
+    attempt={"type": "integer", "minimum": 1},
+    retry_of={"type": ["string", "null"]},
+    created_at={"type": "string", "format": "date-time"},
+    started_at=NULL_TIME,
+    ended_at=NULL_TIME,
+    expires_at=NULL_TIME,
+    erased_at=NULL_TIME,
+    position=NULL_COUNT,
+    progress={"oneOf": [PROGRESS, {"type": "null"}]},
+    price=CREDITS,
+    charged=CREDITS,
+    results={"type": "array", "items": _ref("Result")},
+    error={"oneOf": [ERROR, {"type": "null"}]},
+    timings=_object(
+        queued_ms=NULL_COUNT,
+        engine_ms=NULL_COUNT,
+        platform_ms=NULL_COUNT,
+        total_ms=NULL_COUNT,
+    ),
+    urls=_object(self=URL, result=URL, events=URL, cancel=URL),
+)
+ENGINE = _object(
+    name=TEXT,
+    title=TEXT,
+    default={"type": "boolean"},
+    queue=TEXT,
+    available={"type": "boolean", "description": "Whether a worker is there now."},
+    price={"type": ["string", "null"]},
+    licence=TEXT,
+    images=_object(min=COUNT, max=COUNT),
+    roles={"type": "array", "items": TEXT},
+    results=COUNT,
+    parameters={"type": "object", "description": "A JSON schema (2020-12)."},
+)
+PROBLEM = _object(
+    type=TEXT,
+    title=TEXT,
+    status={"type": "integer"},
+    detail=TEXT,
+    code=TEXT,
+    request_id=TEXT,
+)
+PROBLEM["properties"]["errors"] = {
+    "type": "array",
+    "items": _object(field=TEXT, code=TEXT, message=TEXT),
+}
+ENTRY_KINDS = ["grant", "purchase", "hold", "settle", "adjustment", "refund"]
+SCHEMAS: dict[str, Schema] = {
+    "Job": JOB,
+    "Jobs": _list_of("Job"),
+    "Result": RESULT,
+    "Engine": ENGINE,
+    "Operation": _object(name=TEXT, engines={"type": "array", "items": _ref("Engine")}),
+    "Operations": _list_of("Operation"),
+    "Entry": _object(
+        id=TEXT,
+        kind={"enum": ENTRY_KINDS},
+        amount=CREDITS,
+        available_after=CREDITS,
+        held_after=CREDITS,
+        reference=TEXT,
+        note=TEXT,
+        created_at={"type": "string", "format": "date-time"},
+    ),
+    "Ledger": _list_of("Entry"),
+    "Account": _object(
+        email=TEXT,
+        credits=_object(available=CREDITS, held=CREDITS),
+        limits={"type": "object", "additionalProperties": COUNT},
+        test={"type": "boolean"},
+    ),
+    "Estimate": _object(
+        price=CREDITS,
+        operation=TEXT,
+        engine=TEXT,
+        queue=TEXT,
+        parameters={"type": "object"},
+    ),
+    "Problem": PROBLEM,
+}
+
+IMAGE: Schema = {
+    "type": "string",
+    "description": "A URL, a data URL in base64, job:ID or job:ID/input.",
+}
+
+
+def _body(*, form: bool) -> Schema:
+    """What creates a job: one shape per operation, for their parameters differ."""
+    shapes = [
+        _create(operation, form=form)
+        for operation in engines.offered()
+        if operation.engines
+    ]
+    return {"oneOf": shapes} if shapes else _object(operation=TEXT)
+
+
+def _create(operation: engines.Operation, *, form: bool) -> Schema:
+    spec = operation.engines[0]
+    file: Schema = {"type": "string", "format": "binary"} if form else IMAGE
+    several: Schema = {"type": "array", "items": file, "maxItems": spec.images[1]}
+    properties: Schema = {
+        "operation": {"const": operation.name},
+        "engine": {"enum": [one.engine for one in operation.engines]},
+        "parameters": _parameters(spec.parameters),
+        "metadata": {"type": "object", "maxProperties": METADATA_KEYS},
+    }
+    if spec.images[1]:
+        properties["image"] = file if spec.images[1] == 1 else several
+    properties |= dict.fromkeys(spec.roles, file)
+    required = ["operation", *(["image"] if spec.images[0] else [])]
+    if _parameters(spec.parameters).get("required"):
+        required.append("parameters")
+    return {
+        "title": operation.name,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _parameters(schema: Schema) -> Schema:
+    """The engine's schema without what belongs to a whole document."""
+    return {k: v for k, v in schema.items() if k not in {"$schema", "$id"}}
+
+
+# Answers
+
+
+def _json(name: str) -> Schema:
+    return {"application/json": {"schema": _ref(name)}}
+
+
+def _header(description: str) -> Schema:
+    return {"description": description, "schema": TEXT}
+
+
+JOB_HEADERS = {
+    "X-Credits-Charged": _header("What this job has cost."),
+    "X-Credits-Remaining": _header("What the account has available."),
+}
+REASONS = {
+    400: "malformed_body",
+    401: "unauthenticated, key_expired, key_revoked",
+    402: "insufficient_credits",
+    403: "forbidden, account_suspended",
+    404: "not_found",
+    409: "The state of the job does not allow that.",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    422: "validation_error and others; `errors` names the fields",
+    429: "rate_limited",
+    503: "unavailable, engine_unavailable",
+}
+ALWAYS = (401, 403, 422, 429, 503)
+
+
+def _problems(*statuses: int) -> Schema:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    return {
+        str(status): {"description": REASONS[status], "content": content}
+        for status in sorted({*ALWAYS, *statuses})
+    }
+
+
+def _answer(description: str, name: str | None = None, *, job: bool = False) -> Schema:
+    answer: Schema = {"description": description}
+    if name:
+        answer["content"] = _json(name)
+    if job:
+        answer["headers"] = JOB_HEADERS
+    return answer
+
+
+def _query(name: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+PAGE = [
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 20}),
+    _query("cursor", TEXT | {"description": "`next_cursor` of the page before."}),
+]
+JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": TEXT}
+INDEX = {
+    "name": "index",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 0, "maximum": 9999},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "The same key and the same request is the same job.",
+}
+IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "schema": TEXT}
+
+
+def _paths() -> dict[str, Schema]:
+    return {
+        "/jobs": {"post": _create_job(), "get": LIST_JOBS},
+        "/jobs/{job_id}": {"get": GET_JOB, "delete": DELETE_JOB},
+        "/jobs/{job_id}/cancel": {"post": CANCEL_JOB},
+        "/jobs/{job_id}/result": {"get": GET_RESULT},
+        "/jobs/{job_id}/result/{index}": {"get": GET_NTH_RESULT},
+        "/operations": {"get": LIST_OPERATIONS},
+        "/account": {"get": GET_ACCOUNT},
+        "/ledger": {"get": GET_LEDGER},
+        "/estimate": {"post": _estimate()},
+    }
+
+
+def _request_body() -> Schema:
+    content = {
+        "application/json": {"schema": _body(form=False)},
+        "multipart/form-data": {
+            "schema": _body(form=True),
+            "encoding": {
+                name: {"contentType": "application/json"}
+                for name in ("parameters", "metadata")
+            },
+        },
+    }
+    return {"required": True, "content": content}
+
+
+def _create_job() -> Schema:
+    accepted = _answer("Accepted: the job, queued.", "Job", job=True)
+    accepted["headers"] = JOB_HEADERS | {"Location": _header("The job's address.")}
+    return {
+        "operationId": "create_job",
+        "summary": "Create a job",
+        "parameters": [IDEMPOTENCY_KEY],
+        "requestBody": _request_body(),
+        "responses": {"202": accepted} | _problems(400, 402, 413, 415),
+    }
+
+
+def _estimate() -> Schema:
+    return {
+        "operationId": "estimate",
+        "summary": "What a job would cost",
+        "requestBody": _request_body(),
+        "responses": {"200": _answer("The price.", "Estimate")}
+        | _problems(400, 413, 415),
+    }
+
+
+TIME = {"type": "string", "format": "date-time"}
+LIST_JOBS: Schema = {
+    "operationId": "list_jobs",
+    "summary": "Jobs, newest first",
+    "parameters": [
+        *PAGE,
+        _query("status", {"enum": list(Job.Status.values)}),
+        _query("operation", TEXT),
+        _query("created_after", TIME),
+        _query("created_before", TIME),
+    ],
+    "responses": {"200": _answer("A page of jobs.", "Jobs")} | _problems(),
+}
+GET_JOB: Schema = {
+    "operationId": "get_job",
+    "summary": "One job",
+    "parameters": [JOB_ID, IF_NONE_MATCH],
+    "responses": {
+        "200": _answer("The job.", "Job", job=True),
+        "304": {"description": "It is still as your ETag says."},
+    }
+    | _problems(404),
+}
+DELETE_JOB: Schema = {
+    "operationId": "delete_job",
+    "summary": "Erase an ended job's files",
+    "parameters": [JOB_ID],
+    "responses": {"204": _answer("The files are gone; the job stays.", job=True)}
+    | _problems(404, 409),
+}
+CANCEL_JOB: Schema = {
+    "operationId": "cancel_job",
+    "summary": "Cancel an unfinished job",
+    "parameters": [JOB_ID],
+    "responses": {"200": _answer("The job, cancelled.", "Job", job=True)}
+    | _problems(404, 409),
+}
+GET_RESULT: Schema = {
+    "operationId": "get_result",
+    "summary": "The first result's bytes",
+    "parameters": [JOB_ID, IF_NONE_MATCH],
+    "responses": {
+        "200": {
+            "description": "The file.",
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": JOB_HEADERS,
+        },
+        "302": {"description": "Where the file is.", "headers": JOB_HEADERS},
+        "304": {"description": "You have it."},
+    }
+    | _problems(404, 409),
+}
+GET_NTH_RESULT: Schema = GET_RESULT | {
+    "operationId": "get_nth_result",
+    "summary": "One result's bytes",
+    "parameters": [JOB_ID, INDEX, IF_NONE_MATCH],
+}
+LIST_OPERATIONS: Schema = {
+    "operationId": "list_operations",
+    "summary": "What can be asked for, by which engines, at what price",
+    "parameters": PAGE,
+    "responses": {"200": _answer("The operations.", "Operations")} | _problems(),
+}
+GET_ACCOUNT: Schema = {
+    "operationId": "get_account",
+    "summary": "The account behind this key",
+    "responses": {"200": _answer("The account.", "Account")} | _problems(),
+}
+GET_LEDGER: Schema = {
+    "operationId": "list_ledger",
+    "summary": "Every movement of credits, newest first",
+    "parameters": PAGE,
+    "responses": {"200": _answer("A page of entries.", "Ledger")} | _problems(),
+}
+
+
+def document() -> Schema:
+    """The whole document, as of now."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nijika",
+            "version": "1",
+            "description": "Jobs on images: send one, follow it, fetch the result.",
+        },
+        "servers": [{"url": f"{settings.PUBLIC_URL}/api/v1"}],
+        "security": [{"key": []}, {"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }

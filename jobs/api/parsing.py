@@ -1,0 +1,242 @@
+"""Reading a create request: strict JSON or a strict multipart form, one `Order` out.
+
+400 for what cannot be read, 422 with every field that is wrong, never a guess. The same
+names in both forms; what is no name of ours in a form is a parameter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.http import parse_header_parameters
+
+from jobs import strict_json
+from jobs.api import multipart
+from jobs.errors import BadFields, FieldError
+from jobs.inputs import Given
+from jobs.orders import Order
+from nijika.errors import Malformed, TooLarge, UnsupportedMedia
+
+ROLES = ("image", "mask", "reference")
+MEMBERS = {"operation", "engine", "parameters", *ROLES, "metadata", "webhook_url"}
+FORM_OVERHEAD_BYTES = 1 << 20
+METADATA_KEYS, METADATA_BYTES, METADATA_DEPTH = 50, 16 << 10, 8
+NOT_YET = "is not available yet"
+
+
+@contextmanager
+def order_of(request: HttpRequest) -> Iterator[Order]:
+    """What the request asks for; its files are open as long as the context is.
+
+    Raises Malformed, BadFields, TooLarge and UnsupportedMedia.
+    """
+    with ExitStack() as files:
+        yield _order(request, files)
+
+
+def _order(request: HttpRequest, files: ExitStack) -> Order:
+    content_type = request.META.get("CONTENT_TYPE", "")
+    kind, options = "", dict[str, str]()
+    with suppress(ValueError):
+        kind, options = parse_header_parameters(content_type)
+    if kind == "application/json":
+        if options.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+            raise UnsupportedMedia("JSON is UTF-8.")
+        return _json_order(request)
+    if kind == "multipart/form-data":
+        return _form_order(request, multipart.boundary_of(content_type), files)
+    raise UnsupportedMedia("Send application/json or multipart/form-data.")
+
+
+# JSON
+
+
+def _json_order(request: HttpRequest) -> Order:
+    body = strict_json.loads(_body(request, settings.JSON_LIMIT_BYTES))
+    if not isinstance(body, dict):
+        raise Malformed("The body is not a JSON object.")
+    strict_json.check_text(body, "")
+    problems = [*_member_problems(body), *_metadata_problems(body.get("metadata", {}))]
+    if problems:
+        raise BadFields(*problems[:20])
+    return Order(
+        operation=body["operation"],
+        engine=body.get("engine"),
+        parameters=body.get("parameters", {}),
+        images=[image for role in ROLES for image in _images(role, body.get(role))],
+        metadata=body.get("metadata", {}),
+    )
+
+
+def _body(request: HttpRequest, limit_bytes: int) -> bytes:
+    _check_length(request, limit_bytes)
+    body = request.body
+    if len(body) != _content_length(request):
+        raise Malformed("The body is cut short.")
+    return body
+
+
+def _check_length(request: HttpRequest, limit_bytes: int) -> None:
+    if _content_length(request) > limit_bytes:
+        raise TooLarge(f"The body has more than {limit_bytes} bytes.")
+
+
+def _content_length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        raise Malformed("The Content-Length is no number.") from None
+
+
+TYPES: dict[str, tuple[type, str]] = {
+    "operation": (str, "must be of type string"),
+    "engine": (str, "must be of type string"),
+    "parameters": (dict, "must be of type object"),
+    "metadata": (dict, "must be of type object"),
+    "mask": (str, "must be of type string"),
+    "reference": (str, "must be of type string"),
+}
+
+
+def _member_problems(body: Mapping[str, Any]) -> Iterator[FieldError]:
+    for name in body:
+        if name not in MEMBERS:
+            known = strict_json.printable(name)
+            yield FieldError(known, "unknown", "is not a member here")
+    if "operation" not in body:
+        yield FieldError("operation", "required", "is missing")
+    for name, (kind, message) in TYPES.items():
+        if name in body and not isinstance(body[name], kind):
+            yield FieldError(name, "type", message)
+    if "webhook_url" in body:
+        yield FieldError("webhook_url", "unsupported", NOT_YET)
+    yield from _image_problems(body.get("image", ""))
+
+
+def _image_problems(image: Any) -> Iterator[FieldError]:
+    if isinstance(image, list):
+        for index, one in enumerate(image[:20]):
+            if not isinstance(one, str):
+                yield FieldError(f"image.{index}", "type", "must be of type string")
+    elif not isinstance(image, str):
+        yield FieldError("image", "type", "must be of type string or array")
+
+
+def _images(role: str, value: Any) -> list[Given]:
+    if isinstance(value, list):
+        return [
+            Given(role=role, field=f"{role}.{index}", text=one)
+            for index, one in enumerate(value)
+        ]
+    return [] if value is None else [Given(role=role, field=role, text=value)]
+
+
+def _metadata_problems(metadata: Any) -> Iterator[FieldError]:
+    if not isinstance(metadata, dict):
+        return
+    if len(metadata) > METADATA_KEYS:
+        most = f"must have {METADATA_KEYS} keys or fewer"
+        yield FieldError("metadata", "length", most)
+    if strict_json.depth_of(metadata) > METADATA_DEPTH:
+        most = f"must be nested {METADATA_DEPTH} deep or less"
+        yield FieldError("metadata", "depth", most)
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > METADATA_BYTES:
+        most = f"must have {METADATA_BYTES} bytes or fewer"
+        yield FieldError("metadata", "length", most)
+
+
+# Forms
+
+
+def _form_order(request: HttpRequest, boundary: bytes, files: ExitStack) -> Order:
+    limit_bytes = settings.UPLOAD_LIMIT_BYTES
+    _check_length(request, limit_bytes + FORM_OVERHEAD_BYTES)
+    stream = cast(BinaryIO, request)
+    reading = multipart.read(
+        stream, boundary, part_limit_bytes=limit_bytes, files=files
+    )
+    parts = list(reading)
+    texts = _texts(parts)
+    values = _json_values(texts)
+    problems = [
+        *_name_problems(parts),
+        *_member_problems({k: v for k, v in values.items() if k in MEMBERS - {*ROLES}}),
+        *_metadata_problems(values.get("metadata", {})),
+    ]
+    if problems:
+        raise BadFields(*problems[:20])
+    return Order(
+        operation=values["operation"],
+        engine=values.get("engine"),
+        parameters=values.get("parameters", {}),
+        texts={name: text for name, text in texts.items() if name not in MEMBERS},
+        images=_form_images(parts),
+        metadata=values.get("metadata", {}),
+    )
+
+
+def _texts(parts: list[multipart.Part]) -> dict[str, str]:
+    """The text fields, but for images. Raises BadFields for text that is not clean."""
+    texts = {
+        strict_json.printable(part.name): part.text()
+        for part in parts
+        if part.filename is None and part.name not in ROLES
+    }
+    strict_json.check_text(texts, "")
+    return texts
+
+
+def _json_values(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The fields with those that are JSON read. Raises BadFields."""
+    values: dict[str, Any] = dict(texts)
+    for name in ("parameters", "metadata"):
+        if name in texts:
+            try:
+                values[name] = strict_json.loads(texts[name])
+            except Malformed as error:
+                raise BadFields(FieldError(name, "json", str(error))) from None
+            strict_json.check_text(values[name], name)
+    return values
+
+
+def _name_problems(parts: list[multipart.Part]) -> Iterator[FieldError]:
+    given = Counter(part.name for part in parts)
+    for name, count in given.items():
+        if count > 1 and name != "image":
+            known = strict_json.printable(name)
+            yield FieldError(known, "repeated", "is given more than once")
+    for part in parts:
+        if part.filename is not None and part.name not in ROLES:
+            known = strict_json.printable(part.name)
+            yield FieldError(known, "type", "must be a text field, not a file")
+
+
+def _form_images(parts: list[multipart.Part]) -> list[Given]:
+    """In the order of the roles, each role's in the order they came."""
+    found = []
+    for role in ROLES:
+        mine = [part for part in parts if part.name == role and not _is_unused(part)]
+        for index, part in enumerate(mine):
+            field = role if len(mine) == 1 else f"{role}.{index}"
+            found.append(_form_image(role, field, part))
+    return found
+
+
+def _is_unused(part: multipart.Part) -> bool:
+    """What a browser sends for a file field that nobody has filled."""
+    return part.filename == "" and part.size_bytes == 0
+
+
+def _form_image(role: str, field: str, part: multipart.Part) -> Given:
+    if part.filename is not None:
+        return Given(role=role, field=field, file=part.content)
+    text = part.text()
+    strict_json.check_text(text, field)
+    return Given(role=role, field=field, text=text)

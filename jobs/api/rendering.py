@@ -1,0 +1,161 @@
+"""What the API shows of a job and of all else, in one place. Plain dicts, for speed.
+
+Fields are added, never renamed. Times are RFC 3339 in UTC with milliseconds, credits
+are texts with four decimals, links are absolute and never from the Host header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+
+from billing.models import Entry
+from jobs import links
+from jobs.models import Job
+
+API = "/api/v1"
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """The job as every call shows it."""
+    return _row(job) | {
+        "results": [] if job.erased_at else [_result(job, one) for one in job.results],
+        "urls": _urls(job),
+    }
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """All that follows from the row alone."""
+    return {
+        "id": str(job.pk),
+        "operation": job.operation,
+        "engine": job.engine,
+        "queue": job.queue,
+        "status": job.status,
+        "test": job.test,
+        "parameters": job.parameters,
+        "metadata": job.metadata,
+        # A job that waits for its first start is in its first attempt.
+        "attempt": max(job.attempt, 1),
+        "retry_of": str(job.retry_of) if job.retry_of else None,
+        "created_at": time_text(job.created_at),
+        "started_at": time_text(job.started_at),
+        "ended_at": time_text(job.ended_at),
+        "expires_at": time_text(job.expires_at),
+        "erased_at": time_text(job.erased_at),
+        "position": job.position if job.status == "queued" else None,
+        "progress": job.progress,
+        "price": credits_text(job.price),
+        "charged": credits_text(job.charged),
+        "error": job.error,
+        "timings": _timings(job),
+    }
+
+
+def _result(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+    index = result["index"]
+    return {
+        "index": index,
+        "url": links.result_url(job.pk, index),
+        "content_type": result["content_type"],
+        "width_px": result["width_px"],
+        "height_px": result["height_px"],
+        "size_bytes": result["size_bytes"],
+        "sha256": result["sha256"],
+        "details": result["details"],
+    }
+
+
+def _timings(job: Job) -> dict[str, int | None]:
+    queued = _between_ms(job.created_at, job.started_at)
+    total = _between_ms(job.created_at, job.ended_at)
+    engine, platform = job.engine_ms, None
+    if queued is not None and total is not None and engine is not None:
+        platform = max(total - queued - engine, 0)
+    return {
+        "queued_ms": queued,
+        "engine_ms": engine,
+        "platform_ms": platform,
+        "total_ms": total,
+    }
+
+
+def _between_ms(start: datetime, end: datetime | None) -> int | None:
+    if end is None:
+        return None
+    return max(round((end - start).total_seconds() * 1000), 0)
+
+
+def job_url(job: Job) -> str:
+    return f"{settings.PUBLIC_URL}{API}/jobs/{job.pk}"
+
+
+def _urls(job: Job) -> dict[str, str]:
+    own = job_url(job)
+    return {
+        "self": own,
+        "result": f"{own}/result",
+        "events": f"{own}/events",
+        "cancel": f"{own}/cancel",
+    }
+
+
+def etag(job: Job) -> str:
+    """Changes with what the row shows. Weak, for links are signed anew each time."""
+    shown = json.dumps([_row(job), job.results], sort_keys=True, default=str)
+    return f'W/"{hashlib.sha256(shown.encode()).hexdigest()[:24]}"'
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": str(entry.pk),
+        "kind": entry.kind,
+        "amount": credits_text(entry.amount),
+        "available_after": credits_text(entry.available_after),
+        "held_after": credits_text(entry.held_after),
+        "reference": entry.reference,
+        "note": entry.note,
+        "created_at": time_text(entry.created_at),
+    }
+
+
+def page_view(items: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
+    return {"items": items, "next_cursor": next_cursor}
+
+
+def time_text(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def credits_text(amount: Decimal) -> str:
+    return f"{amount:.4f}"
+
+
+def answer(content: Any, *, status: int = 200) -> HttpResponse:
+    """JSON that no cache keeps: it is about one caller."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    response = HttpResponse(
+        body.encode(), status=status, content_type="application/json"
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def job_answer(job: Job, available: Decimal, *, status: int = 200) -> HttpResponse:
+    return with_credits(answer(job_view(job), status=status), job, available)
+
+
+def with_credits(response: Answer, job: Job, available: Decimal) -> Answer:
+    response["X-Credits-Charged"] = credits_text(job.charged)
+    response["X-Credits-Remaining"] = credits_text(available)
+    return response

@@ -1,0 +1,35 @@
+"""Everything below /api/v1/. Paths have no trailing slash."""
+
+from django.urls import path, register_converter
+
+from jobs.api import docs, views
+
+
+class Index:
+    """The number of a result in its one spelling: no sign, no leading zero."""
+
+    regex = "0|[1-9][0-9]{0,3}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(Index, "index")
+
+urlpatterns = [
+    path("jobs", views.JobsView.as_view()),
+    path("jobs/<str:job_id>", views.JobView.as_view()),
+    path("jobs/<str:job_id>/cancel", views.CancelView.as_view()),
+    path("jobs/<str:job_id>/result", views.ResultView.as_view()),
+    path("jobs/<str:job_id>/result/<index:index>", views.ResultView.as_view()),
+    path("operations", views.OperationsView.as_view()),
+    path("account", views.AccountView.as_view()),
+    path("ledger", views.LedgerView.as_view()),
+    path("estimate", views.EstimateView.as_view()),
+    path("schema", docs.SchemaView.as_view(), name="api-schema"),
+    path("docs", docs.DocsView.as_view(), name="api-docs"),
+]
+file_urlpatterns = [path("<str:job_id>/<index:index>", views.FileView.as_view())]

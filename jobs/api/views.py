@@ -1,0 +1,205 @@
+"""The canonical API: parse, one call into the domain, render."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views import View
+
+from billing import ledger
+from jobs import lifecycle, links, orders, results, retention, submission
+from jobs.api import catalogue, pages, parsing
+from jobs.api.base import ApiView, id_of
+from jobs.api.rendering import (
+    answer,
+    credits_text,
+    entry_view,
+    etag,
+    job_answer,
+    job_url,
+    job_view,
+    page_view,
+    with_credits,
+)
+from jobs.errors import BadFields, FieldError
+from jobs.models import Job
+from jobs.orders import Orderer
+from jobs.submission import Accepted
+from nijika.continuation import finish
+
+MOST_KEY_LENGTH = 255
+
+
+class JobsView(ApiView):
+    scopes = {"GET": "jobs:read", "POST": "jobs:write"}
+    queries = {"GET": pages.PAGE | pages.JOB_FILTERS}
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        orderer = Orderer(
+            user_id=self.caller.user_id,
+            test=self.caller.test,
+            request_id=self.request_id,
+            idempotency_key=_idempotency_key(request),
+        )
+        with parsing.order_of(request) as order:
+            item = orders.prepare(order, orderer)
+        return finish(request, submission.combiner().offer(item), _accepted)
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        page = pages.page_of(self.query, "jobs")
+        jobs = Job.objects.filter(user_id=self.caller.user_id, test=self.caller.test)
+        jobs = pages.jobs_after(pages.filtered(jobs, self.query), page.after)
+        found = list(jobs.order_by("-created_at", "-id")[: page.limit + 1])
+        shown = found[: page.limit]
+        more = pages.job_cursor(shown[-1]) if len(found) > page.limit else None
+        return answer(page_view([job_view(job) for job in shown], more))
+
+
+def _idempotency_key(request: HttpRequest) -> str | None:
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return None
+    if not (0 < len(key) <= MOST_KEY_LENGTH and key.isascii() and key.isprintable()):
+        message = f"must be 1 to {MOST_KEY_LENGTH} visible ASCII characters"
+        raise BadFields(FieldError("Idempotency-Key", "format", message))
+    return str(key)
+
+
+def _accepted(accepted: Accepted) -> HttpResponse:
+    """Runs in the front's event loop: no query here."""
+    response = job_answer(accepted.job, accepted.available, status=202)
+    response["Location"] = job_url(accepted.job)
+    if accepted.replayed:
+        response["Idempotency-Replayed"] = "true"
+    return response
+
+
+class JobView(ApiView):
+    scopes = {"GET": "jobs:read", "DELETE": "jobs:write"}
+
+    def get(self, request: HttpRequest, job_id: str) -> HttpResponseBase:
+        job = self.own(job_id)
+        entity_tag = etag(job)
+        if results.matches(request, entity_tag):
+            response = HttpResponse(status=304)
+        else:
+            response = job_answer(job, ledger.balance(job.user_id)[0])
+        response["ETag"] = entity_tag
+        response["Cache-Control"] = "private, no-cache"
+        return response
+
+    def delete(self, request: HttpRequest, job_id: str) -> HttpResponse:
+        retention.erase(id_of(job_id), **self.owner)
+        job = self.own(job_id)
+        response = HttpResponse(status=204)
+        return with_credits(response, job, ledger.balance(job.user_id)[0])
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """What a job must have to be this caller's."""
+        return {"user_id": self.caller.user_id, "test": self.caller.test}
+
+    def own(self, job_id: str) -> Job:
+        return results.find(id_of(job_id), **self.owner)[0]
+
+
+class CancelView(JobView):
+    scopes = {"POST": "jobs:write"}
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
+        lifecycle.cancel(id_of(job_id), **self.owner)
+        job = self.own(job_id)
+        return job_answer(job, ledger.balance(job.user_id)[0])
+
+
+class ResultView(JobView):
+    scopes = {"GET": "jobs:read"}
+    http_method_names = ["get", "head", "options"]
+
+    def get(
+        self, request: HttpRequest, job_id: str, index: int = 0
+    ) -> HttpResponseBase:
+        job, over = results.find(id_of(job_id), **self.owner)
+        response = results.send(request, job, results.result_of(job, index, over=over))
+        if response.status_code == 304:
+            return response
+        return with_credits(response, job, ledger.balance(job.user_id)[0])
+
+
+class FileView(View):
+    """A result by a signed link, for whoever has it."""
+
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: HttpRequest, job_id: str, index: int) -> HttpResponseBase:
+        links.check(
+            job_id,
+            index,
+            expires=request.GET.get("expires", ""),
+            signature=request.GET.get("signature", ""),
+        )
+        job, over = results.find(id_of(job_id))
+        return results.send(request, job, results.result_of(job, index, over=over))
+
+
+class OperationsView(ApiView):
+    queries = {"GET": pages.PAGE}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        page = pages.page_of(self.query, "operations")
+        found = [one for one in catalogue.operations() if one["name"] > page.after]
+        shown = found[: page.limit]
+        more = len(found) > page.limit
+        cursor = pages.cursor("operations", shown[-1]["name"]) if more else None
+        return answer(page_view(shown, cursor))
+
+
+class AccountView(ApiView):
+    scopes = {"GET": "account:read"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        available, held = ledger.balance(self.caller.user_id)
+        content = {
+            "email": self.caller.email,
+            "credits": {
+                "available": credits_text(available),
+                "held": credits_text(held),
+            },
+            "limits": catalogue.limits(),
+            "test": self.caller.test,
+        }
+        return answer(content)
+
+
+class LedgerView(ApiView):
+    scopes = {"GET": "account:read"}
+    queries = {"GET": pages.PAGE}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        page = pages.page_of(self.query, "ledger")
+        before = int(page.after) if page.after else None
+        found = ledger.statement(
+            self.caller.user_id, limit=page.limit + 1, before=before
+        )
+        shown = found[: page.limit]
+        more = len(found) > page.limit
+        cursor = pages.cursor("ledger", str(shown[-1].pk)) if more else None
+        return answer(page_view([entry_view(entry) for entry in shown], cursor))
+
+
+class EstimateView(ApiView):
+    scopes = {"POST": "jobs:read"}
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        with parsing.order_of(request) as order:
+            checked = orders.check(order, test=self.caller.test, images_optional=True)
+        content = {
+            "price": credits_text(checked.price),
+            "operation": checked.spec.operation,
+            "engine": checked.spec.engine,
+            "queue": checked.spec.queue,
+            "parameters": checked.parameters,
+        }
+        return answer(content)

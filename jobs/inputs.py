@@ -1,0 +1,244 @@
+"""The images of a request: uploads, data URLs, URLs, and files of earlier jobs.
+
+What a file is decides its content (`jobs.images`). Uploads are stored before the job
+exists; those of a request that is then refused are swept later. A URL is looked at as
+text here and fetched by `jobs.sources`. A file of another job is not copied: the job
+that owns it is pinned by the new one.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from gpu_worker import fetch
+from jobs.errors import BadFields, FieldError, UrlRefused
+from jobs.images import sniff
+from jobs.models import Job
+from jobs.storage import store
+from nijika.errors import NijikaError, TooLarge
+
+CHUNK_BYTES = 1 << 20
+REFERENCES = ("job:", "upload:")
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
+_JOB = re.compile(r"job:([0-9a-f\-]{36})(/input)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """An image as the request gives it: a file, or a text that stands for one.
+
+    `field` is where it stands in the request, for errors.
+    """
+
+    role: str
+    field: str
+    file: BinaryIO | None = None
+    text: str = ""
+
+    def wrong(self, code: str, message: str) -> BadFields:
+        return BadFields(FieldError(self.field, code, message))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Rows for `Job.inputs`, and the jobs that own files among them."""
+
+    rows: list[dict[str, Any]]
+    sources: tuple[UUID, ...]
+
+    def pixels(self) -> int:
+        """How many there are at most: a URL may turn out to be the largest allowed."""
+        return sum(
+            row["width_px"] * row["height_px"] or settings.IMAGE_LIMIT_PIXELS
+            for row in self.rows
+        )
+
+
+def take(images: Sequence[Given], *, job_id: UUID, user_id: int, test: bool) -> Taken:
+    """Look at all images, then store the uploads.
+
+    Raises BadFields, UrlRefused, UnsupportedImage, InvalidImage, ImageTooLarge,
+    TooLarge and StorageUnavailable.
+    """
+    files = _files_of_jobs(images, user_id=user_id, test=test)
+    uploads: dict[str, BinaryIO] = {}
+    rows, sources = [], set()
+    for number, given in enumerate(images):
+        if given.text.startswith(REFERENCES):
+            rows.append(_referred(given, files))
+            sources.add(_owner(rows[-1]["key"]))
+        elif file := _file(given):
+            key = f"inputs/{job_id}/{number}"
+            rows.append(_uploaded(given, file, key))
+            uploads[key] = file
+        else:
+            rows.append(_linked(given))
+    for key, file in uploads.items():
+        store().write(key, file)
+    return Taken(rows=rows, sources=tuple(sorted(sources)))
+
+
+def check(images: Sequence[Given]) -> None:
+    """What can be said of the images without reading, storing or asking anybody."""
+    for given in images:
+        if given.file is None and not given.text.startswith(REFERENCES):
+            if _DATA_URL.match(given.text):
+                continue
+            _linked(given)
+
+
+# Uploads
+
+
+def _file(given: Given) -> BinaryIO | None:
+    if given.file is not None:
+        return given.file
+    if given.text[:5].lower() != "data:":
+        return None
+    return io.BytesIO(_decoded(given))
+
+
+def _decoded(given: Given) -> bytes:
+    """The bytes of a data URL (RFC 2397), which must be in base64."""
+    match = _DATA_URL.match(given.text)
+    if match is None:
+        raise given.wrong("format", "must be a data URL in base64")
+    if (len(given.text) - match.end()) * 3 // 4 > settings.UPLOAD_LIMIT_BYTES + 2:
+        raise TooLarge
+    try:
+        return binascii.a2b_base64(given.text[match.end() :], strict_mode=True)
+    except ValueError:
+        raise given.wrong("format", "is not sound base64") from None
+
+
+def _uploaded(given: Given, file: BinaryIO, key: str) -> dict[str, Any]:
+    size_bytes = file.seek(0, io.SEEK_END)
+    if size_bytes > settings.UPLOAD_LIMIT_BYTES:
+        raise TooLarge(f"At most {settings.UPLOAD_LIMIT_BYTES} bytes are taken here.")
+    try:
+        found = sniff(file)
+    except NijikaError as error:
+        refusal = FieldError(given.field, error.code, str(error))
+        error.errors = [refusal._asdict()]  # type: ignore[attr-defined]
+        raise
+    return _row(
+        given,
+        key=key,
+        content_type=found.content_type,
+        size_bytes=size_bytes,
+        width_px=found.width_px,
+        height_px=found.height_px,
+        sha256=_sha256(file),
+    )
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+# URLs
+
+
+def _linked(given: Given) -> dict[str, Any]:
+    if not _SCHEME.match(given.text):
+        what = "must be a file, a data URL, a URL, job:ID or upload:ID"
+        raise given.wrong("format", what)
+    try:
+        fetch.check_text(given.text, settings.FETCH_ALLOWED_HOSTS)
+    except fetch.UrlNotAllowed:
+        raise UrlRefused(given.field) from None
+    return _row(given, url=given.text)
+
+
+# Files of other jobs
+
+_Files = Mapping[str, dict[str, Any]]
+UNKNOWN = "names nothing that is there"
+
+
+def _referred(given: Given, files: _Files) -> dict[str, Any]:
+    if given.text not in files:
+        raise given.wrong("not_found", UNKNOWN)
+    file = files[given.text]
+    if not file:
+        raise given.wrong("no_result", "names a job that has no such file")
+    kept = ("key", "content_type", "size_bytes", "width_px", "height_px", "sha256")
+    return _row(given, **{name: file[name] for name in kept})
+
+
+def _files_of_jobs(
+    images: Collection[Given], *, user_id: int, test: bool
+) -> dict[str, dict[str, Any]]:
+    """The file behind each `job:` text; empty where the job has none, absent where
+    there is no such job of this user and mode."""
+    texts = {given.text: _JOB.fullmatch(given.text) for given in images if given.text}
+    wanted = {text: match for text, match in texts.items() if match}
+    if not wanted:
+        return {}
+    ids = {parsed for match in wanted.values() if (parsed := job_id_of(match[1]))}
+    rows = Job.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=Now()),
+        id__in=ids,
+        user_id=user_id,
+        test=test,
+        erased_at__isnull=True,
+    ).values("id", "status", "results", "inputs")
+    jobs = {str(row["id"]): row for row in rows}
+    return {
+        text: _file_of(jobs[match[1]], input=bool(match[2]))
+        for text, match in wanted.items()
+        if match[1] in jobs
+    }
+
+
+def _file_of(job: Mapping[str, Any], *, input: bool) -> dict[str, Any]:
+    if input:
+        files = [file for file in job["inputs"] if file["key"]]
+    else:
+        files = job["results"] if job["status"] == Job.Status.SUCCEEDED else []
+    return files[0] if files else {}
+
+
+def _owner(key: str) -> UUID:
+    """The job whose files these are: not always the one that was named, whose input
+    may itself be another job's result."""
+    return UUID(key.split("/")[1])
+
+
+def job_id_of(text: str) -> UUID | None:
+    """The id, if it is one as we write it; an id has one spelling."""
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text else None
+
+
+def _row(given: Given, **values: Any) -> dict[str, Any]:
+    return {
+        "role": given.role,
+        "key": "",
+        "url": "",
+        "content_type": "",
+        "size_bytes": 0,
+        "width_px": 0,
+        "height_px": 0,
+        "sha256": "",
+        **values,
+    }
