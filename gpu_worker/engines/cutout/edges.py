@@ -52,9 +52,9 @@ def cut_out(rgb: Pixels, mask: Mask) -> Pixels:
     """
     edge = _edge(rgb, mask)
     size = rgb.shape[1], rgb.shape[0]
-    alpha = cv2.resize(edge.prior, size, interpolation=cv2.INTER_LINEAR)
+    inside = (edge.depth > 0).astype(np.uint8) * 255
     rgba = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
-    rgba[..., 3] = cv2.threshold(alpha, 0.5, 255, cv2.THRESH_BINARY)[1]
+    rgba[..., 3] = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
     band = (np.abs(edge.depth) < 1).astype(np.uint8)
     rows, columns = np.nonzero(cv2.resize(band, size, interpolation=cv2.INTER_NEAREST))
     if len(rows):
