@@ -16,8 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -133,8 +135,8 @@ class Stack:
             folder=ROOT,
         )
         self.supervisor.start()
-        self.key = self._key_of_user()
         self._wait_until_healthy()
+        self.key = self._key_of_user()
         self._write_env_file()
 
     def _start_servers(self) -> tuple[str, str]:
@@ -176,12 +178,21 @@ class Stack:
         return path.read_text()
 
     def _key_of_user(self) -> str:
-        """The local user's key, made once per database and kept in `.nijika/key`."""
+        """The local user's key, kept in `.nijika/key`; made anew for a new database."""
         path = self.folder / "key"
-        self.manage("create_user", USER)
-        if not path.exists():
-            servers.write_private(path, self.manage("create_key", USER))
+        if path.exists() and self._opens(path.read_text()):
+            return path.read_text()
+        with suppress(StackFailed):  # the user is there, only the key was lost
+            self.manage("create_user", USER)
+        servers.write_private(path, self.manage("create_key", USER))
         return path.read_text()
+
+    def _opens(self, key: str) -> bool:
+        try:
+            self.get("/api/v1/account", key=key)
+        except urllib.error.HTTPError:
+            return False
+        return True
 
     def _wait_until_healthy(self) -> None:
         end = time.monotonic() + HEALTHY_WITHIN_S
