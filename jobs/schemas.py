@@ -26,7 +26,28 @@ _types = Draft202012Validator.TYPE_CHECKER.redefine(
     "integer",
     lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
 )
-_Validator = extend(Draft202012Validator, type_checker=_types)
+
+
+def _properties(
+    validator: Any, properties: Mapping[str, Any], instance: Any, schema: Any
+) -> Iterator[ValidationError]:
+    """As the library's, but an error of the schema `false` says where it is."""
+    if not isinstance(instance, dict):
+        return
+    for name, member in properties.items():
+        if name not in instance:
+            continue
+        if member is False:
+            yield ValidationError("", validator="false", path=[name])
+        else:
+            yield from validator.descend(
+                instance[name], member, path=name, schema_path=name
+            )
+
+
+_Validator = extend(
+    Draft202012Validator, {"properties": _properties}, type_checker=_types
+)
 
 
 class Schema:
@@ -80,7 +101,7 @@ def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
     elif keyword == "anyOf" and all(set(one) == {"required"} for one in wanted):
         names = ", ".join(name for one in wanted for name in one["required"])
         yield FieldError(field, "required", f"must have at least one of {names}")
-    elif keyword == "None":  # the schema `false`: nothing is right here
+    elif keyword == "false":
         yield FieldError(field, "unknown", "does not go with the other parameters")
     elif keyword in MEANINGS:
         code, describe = MEANINGS[keyword]
