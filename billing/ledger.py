@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
@@ -26,6 +25,7 @@ from psycopg.pq import TransactionStatus
 
 from billing.errors import InsufficientCredits, ReferenceReused, WalletBusy
 from billing.models import Entry, Wallet
+from nijika.postgres import prepared
 
 ZERO = Decimal(0)
 MOST = Decimal(10) ** 11
@@ -379,16 +379,21 @@ SELECT user_id, id, available FROM billing_wallet
 WHERE user_id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
 
+# Entries are looked up one by one, which OFFSET 0 and the scalar subquery further down
+# keep so: joined, a plan made while there are few would read all of them.
 _LOCK_HOLDS = """
-WITH holds AS MATERIALIZED (
-    SELECT id, reference, wallet_id, held_amount FROM billing_entry
-    WHERE kind = 'hold' AND reference = ANY(%s::text[])
+WITH hold AS MATERIALIZED (
+    SELECT entry.*
+    FROM unnest(%s::text[]) AS wanted (reference) CROSS JOIN LATERAL (
+        SELECT id, reference, wallet_id, held_amount FROM billing_entry AS made
+        WHERE made.kind = 'hold' AND made.reference = wanted.reference OFFSET 0
+    ) AS entry
 ), locked AS MATERIALIZED (
-    SELECT id FROM billing_wallet WHERE id IN (SELECT wallet_id FROM holds)
+    SELECT id FROM billing_wallet WHERE id = ANY(ARRAY(SELECT wallet_id FROM hold))
     ORDER BY id FOR NO KEY UPDATE {skip}
 )
-SELECT holds.reference, holds.id, wallet_id, held_amount, locked.id IS NOT NULL
-FROM holds LEFT JOIN locked ON locked.id = wallet_id
+SELECT hold.reference, hold.id, wallet_id, held_amount, locked.id IS NOT NULL
+FROM hold LEFT JOIN locked ON locked.id = wallet_id
 """
 
 # Balances are written from the rows as they are, not from what Python read, and only
@@ -407,10 +412,10 @@ WITH wanted AS (
         sum(amount) OVER so_far AS amount_so_far,
         sum(held_amount) OVER so_far AS held_so_far
     FROM wanted
-    WHERE NOT EXISTS (
-        SELECT FROM billing_entry AS made
-        WHERE made.kind = %s AND made.reference = wanted.reference
-    )
+    WHERE (
+        SELECT id FROM billing_entry AS made
+        WHERE made.kind = %s::text AND made.reference = wanted.reference LIMIT 1
+    ) IS NULL
     WINDOW so_far AS (PARTITION BY wallet_id ORDER BY position)
 ), moved AS (
     UPDATE billing_wallet AS wallet
@@ -430,7 +435,7 @@ INSERT INTO billing_entry (
     wallet_id, kind, amount, held_amount, available_after, held_after, reference,
     settles_id, note, created_by_id
 )
-SELECT wallet_id, %s, amount, held_amount,
+SELECT wallet_id, %s::text, amount, held_amount,
     available + amount_so_far, held + held_so_far, reference,
     settles_id, note, created_by_id
 FROM fresh JOIN moved ON moved.id = fresh.wallet_id
@@ -482,9 +487,7 @@ def _lock_holds(references: list[str], *, wait: bool) -> dict[str, _OnHold]:
 def _rows_locked(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     _check_transaction()
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return list(cursor.fetchall())
+        return prepared.rows(sql, parameters)
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             raise WalletBusy from error
@@ -506,15 +509,7 @@ def _move(kind: Kind, moves: Sequence[_Move]) -> dict[str, Decimal]:
     columns = [
         [getattr(move, name) for move in moves] for name in _Move.__dataclass_fields__
     ]
-    return dict(_prepared(_MOVE, [*columns, kind.value, kind.value]))
-
-
-def _prepared(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
-    """Run a statement that the server plans once: planning costs more than running."""
-    connection.ensure_connection()
-    raw = connection.connection
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
-        return cursor.execute(sql.encode(), parameters, prepare=True).fetchall()
+    return dict(prepared.rows(_MOVE, [*columns, kind.value, kind.value]))
 
 
 def _move_once(kind: Kind, moves: Sequence[_Move]) -> dict[str, Decimal]:

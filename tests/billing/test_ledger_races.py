@@ -217,9 +217,9 @@ def no_unique_indexes(owner: User) -> Iterator[None]:
 @pytest.fixture
 def no_guard(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """The unique indexes stand alone."""
-    guard = "made.kind = %s AND made.reference = wanted.reference"
+    guard = "made.kind = %s::text AND made.reference = wanted.reference"
     assert guard in ledger._MOVE
-    unguarded = ledger._MOVE.replace(guard, "made.kind = %s AND false")
+    unguarded = ledger._MOVE.replace(guard, "made.kind = %s::text AND false")
     monkeypatch.setattr(ledger, "_MOVE", unguarded)
 
 

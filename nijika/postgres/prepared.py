@@ -1,0 +1,48 @@
+"""Raw statements on Django's own connection, planned once by the server.
+
+Django leaves preparing off for its own cursors, and `prepare=True` alone then does
+nothing. Parameters are bound by the server, so their types have to be clear in the
+statement (`%s::text[]`). Database errors are Django's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+Row = tuple[Any, ...]
+
+
+def rows(query: str, parameters: Sequence[Any]) -> list[Row]:
+    """Run one statement on this thread's connection."""
+    raw = _connection()
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        return _fetched(cursor.execute(query.encode(), parameters, prepare=True))
+
+
+def rows_of_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+    """Run statements in one round trip; each sees what those before it committed.
+
+    For statements that need no decision in between: a round trip gives up the
+    interpreter lock, and in a busy process getting it back costs more than the
+    statement.
+    """
+    raw = _connection()
+    with connection.wrap_database_errors, raw.pipeline():
+        cursors = [
+            psycopg.Cursor(raw).execute(query.encode(), parameters, prepare=True)
+            for query, parameters in statements
+        ]
+        return [_fetched(cursor) for cursor in cursors]
+
+
+def _connection() -> "psycopg.Connection[Row]":
+    connection.ensure_connection()
+    raw: psycopg.Connection[Row] = connection.connection
+    raw.prepare_threshold = 0
+    return raw
+
+
+def _fetched(cursor: "psycopg.Cursor[Row]") -> list[Row]:
+    return cursor.fetchall() if cursor.description else []
