@@ -67,8 +67,8 @@ STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
 # The database. Threads hold their connections; `lock_timeout` bounds every wait for a
 # row, so that one locked wallet is an error for its owner and not a stall for others.
 # Prepared plans and foreign-key checks are planned once per session: made while a table
-# is nearly empty they would scan it for ever (32 holds: 34 ms instead of 1), so scans are
-# made dear; the cost of one that must be is then no reason for compiling.
+# is nearly empty they would scan it for ever (32 holds: 34 ms instead of 1), so scans
+# are made dear; the cost of one that must be is then no reason for compiling.
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 DATABASES["default"] |= {
     "ENGINE": "nijika.postgres",
