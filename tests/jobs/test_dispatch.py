@@ -250,6 +250,20 @@ def test_message_lost_by_the_broker_is_published_again_once(
     assert broker.job_ids() == [job.pk]
 
 
+def test_unclaimed_message_is_not_lost_at_the_first_look(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    """A worker's word is up to two seconds old: it may have claimed meanwhile."""
+    worker(free=0)
+    [job] = queued(person("owner"))
+    dispatcher.turn()
+    assert turns(dispatcher, 0.6) == 0
+    worker(free=1)
+    assert dispatcher.turn() == 0
+    start(job)
+    assert turns(dispatcher, 0.3) == 0
+
+
 def test_unclaimed_message_is_published_with_doubling_pauses(
     dispatcher: Dispatcher, broker: Broker, settings: Settings
 ) -> None:
@@ -428,6 +442,18 @@ def test_dispatcher_whose_session_is_ended_starts_afresh(
     with pytest.raises(psycopg.OperationalError):
         dispatcher.turn()
     assert within(3, dispatcher.turn)
+
+
+def test_dispatcher_that_freezes_is_replaced(
+    dispatcher: Dispatcher, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpooled, "FROZEN_S", 1)
+    worker()
+    dispatcher.turn()  # and then it never says a word again
+    queued(person("owner"))
+    other = Dispatcher("cpu")
+    assert within(5, other.turn)
+    other.close()
 
 
 def test_rows_taken_twice_at_once_go_out_once(
