@@ -23,6 +23,8 @@ def main() -> int:
         level=os.environ.get("NIJIKA_LOG_LEVEL", "INFO"),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    # It logs two lines per message at INFO.
+    logging.getLogger("celery").setLevel("WARNING")
     chosen = settings.read(queue=options.queue, name=options.name, slots=options.slots)
     return Program(chosen).run()
 

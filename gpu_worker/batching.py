@@ -67,6 +67,31 @@ class Batch:
         return all(errand.stopped for errand in self.errands)
 
 
+class Muster:
+    """The runs of a message, offered at once when each is ready or has dropped out."""
+
+    def __init__(self, parties: int) -> None:
+        self._lock = threading.Lock()
+        self._missing = parties
+        self._ready: dict[Batcher, list[Errand]] = {}
+
+    def offer(self, batcher: Batcher, errand: Errand) -> None:
+        with self._lock:
+            self._ready.setdefault(batcher, []).append(errand)
+            self._arrive()
+
+    def drop_out(self) -> None:
+        """One of the runs will not come."""
+        with self._lock:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            for batcher, errands in self._ready.items():
+                batcher.offer(*errands)
+
+
 class Lane(Protocol):
     """What runs batches, in a thread of its own."""
 
@@ -110,11 +135,11 @@ class Batcher:
         ]
         return all(started) and not self._broken
 
-    def offer(self, errand: Errand) -> Future[dict[str, Any]]:
+    def offer(self, *errands: Errand) -> None:
+        """Queue the errands at once, so that they can share a batch."""
         with self._condition:
-            self._waiting.append(errand)
-            self._condition.notify()
-        return errand.future
+            self._waiting.extend(errands)
+            self._condition.notify(len(errands))
 
     def withdraw(self, errand: Errand) -> bool:
         """Take back an errand that has not begun. False: it has."""

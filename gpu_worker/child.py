@@ -177,7 +177,7 @@ def _item(values: dict[str, Any]) -> Item:
 
 
 def _outcome(
-    outcome: tuple[Result, ...] | WorkerError, targets: Sequence[dict[str, Any]]
+    outcome: tuple[Result, ...] | WorkerError, targets: Sequence[str]
 ) -> dict[str, Any]:
     """One item's outcome as it travels; its files are stored before this returns."""
     if isinstance(outcome, WorkerError):

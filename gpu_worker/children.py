@@ -69,6 +69,8 @@ class Child:
 
     def start(self) -> None:
         """Have a warm child, whatever became of the last one."""
+        if self._connection is not None and self._connection.poll():
+            self._end()  # one that is idle says nothing, unless it has died
         while self._process is None:
             try:
                 self._launch()

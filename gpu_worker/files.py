@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_worker.contract import InputFile, Output, ResultFile, Run
 from gpu_worker.errors import StorageUnavailable
-from gpu_worker.storage import Remote, local_path
+from gpu_worker.storage import Remote, local_path, put_in_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,22 +39,27 @@ class Files:
         """The inputs as a child gets them. Raises StorageUnavailable."""
         return [self._read(run, n, one) for n, one in enumerate(inputs)]
 
-    def targets(self, run: Run, outputs: Sequence[Output]) -> list[dict[str, Any]]:
-        """Where a child writes its results: in place, or where we upload from."""
+    def targets(self, run: Run, outputs: Sequence[Output]) -> list[str]:
+        """Where a child writes its results: beside their place, or in memory."""
         return [self._target(run, n, one) for n, one in enumerate(outputs)]
 
     def store(
         self,
-        targets: Sequence[dict[str, Any]],
+        targets: Sequence[str],
         outputs: Sequence[Output],
         results: Sequence[ResultFile],
     ) -> None:
-        """Upload what is not in its place. Raises StorageUnavailable."""
+        """Bring what a child wrote to its place. Raises StorageUnavailable.
+
+        Not done by the child: a disk or a network that takes its time costs no slot.
+        """
         for result in results:
-            target, output = targets[result.index], outputs[result.index]
-            if not target["durable"]:
-                path = Path(target["path"])
-                self._remote.write(path, output.location, result.content_type)
+            location = outputs[result.index].location
+            written, place = Path(targets[result.index]), local_path(location)
+            if place is None:
+                self._remote.write(written, location, result.content_type)
+            else:
+                put_in_place(written, place)
 
     def clear(self, run: Run) -> None:
         if (folder := self._root / run.claim).exists():
@@ -97,12 +102,11 @@ class Files:
             "height_px": one.height_px,
         }
 
-    def _target(self, run: Run, position: int, output: Output) -> dict[str, Any]:
-        path = local_path(output.location)
-        if path is not None:
-            return {"path": str(path), "durable": True}
-        path = self.folder(run) / f"result-{position}"
-        return {"path": str(path), "durable": False}
+    def _target(self, run: Run, position: int, output: Output) -> str:
+        place = local_path(output.location)
+        if place is not None:
+            return str(place.with_name(f".{place.name}.{run.claim}.part"))
+        return str(self.folder(run) / f"result-{position}")
 
 
 def _remove_leftovers(scratch: Path) -> None:

@@ -58,7 +58,7 @@ class LinkClosed(Exception):
 
 
 class CallFailed(Exception):
-    """The platform did not answer a call. `sent`: it may have received it."""
+    """The platform did not answer a call. `sent`: it may have done what it asks."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
@@ -67,7 +67,7 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class Claim:
-    """A claim on its way. `sent_at`: when the platform may first have received it, so
+    """A claim on its way. `sent_at`: when the platform may first have granted it, so
     from when the run's time may count (`time.monotonic()`)."""
 
     run: Run
@@ -300,7 +300,7 @@ class Link:
         time.sleep(FIRST_RETRY_S)
 
     def _unsent(self, call: Call, error: CallFailed) -> None:
-        """A claim that surely never arrived has not started the clock of its run."""
+        """A claim that surely was not granted has not started the clock of its run."""
         if error.sent:
             return
         with self._condition:
@@ -347,7 +347,8 @@ class Wire:
 
 def _answer(response: urllib3.BaseHTTPResponse) -> Answer:
     if response.status != 200:
-        raise CallFailed(f"it answered {response.status}", sent=True)
+        refused = response.status < 500 or response.status == 503
+        raise CallFailed(f"it answered {response.status}", sent=not refused)
     try:
         return from_json(Answer, json.loads(response.data))
     except (ContractError, ValueError) as error:

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from typing import Any
 
 from gpu_worker import registry
@@ -78,6 +79,8 @@ class Program:
         """Work until told to stop. The exit status."""
         global _runner
         _runner = self._runner
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)  # until there is something to drain
         if not self._specs():
             logger.error("no engine for the queue %s", self._settings.queue)
             return 1
@@ -121,7 +124,10 @@ class Program:
     def _consume(self) -> None:
         """Celery's part: take messages until a signal, then wait for its threads."""
         from celery import signals
+        from celery.platforms import SecurityWarning
 
+        # It warns of root because of pickled messages; ours are JSON.
+        warnings.simplefilter("ignore", SecurityWarning)
         configure(
             broker_url=self._settings.broker_url,
             key_prefix=self._settings.broker_prefix,
@@ -183,6 +189,10 @@ class Program:
     def _exit(self, status: int) -> None:
         self._files.clear_all()
         os._exit(status)
+
+
+def _leave(*_: Any) -> None:
+    raise SystemExit(0)
 
 
 def _keep_our_logging(**_: Any) -> None:

@@ -23,7 +23,7 @@ from itertools import count
 from typing import Any
 
 from gpu_worker import registry
-from gpu_worker.batching import Batcher, Errand
+from gpu_worker.batching import Batcher, Errand, Muster
 from gpu_worker.contract import (
     Assignment,
     ContractError,
@@ -64,6 +64,8 @@ class Work:
     batcher: Batcher | None = None
     checkpoint: str | None = None
     passage: Passage
+    muster: Muster
+    has_mustered: bool = False
     _has_left: bool = False
 
     def leave(self) -> None:
@@ -98,7 +100,6 @@ class Runner:
         self._child_batcher, self._device_batchers = child_batcher, device_batchers
         self._changed = threading.Condition()
         self._works: dict[Run, Work] = {}
-        self._helpers = ThreadPoolExecutor(thread_name_prefix="helper")
         # One random part per process and a count: a claim is unique, and the
         # operating system is not asked for random bytes for each.
         self._token, self._claims = secrets.token_hex(8), count(1)
@@ -108,9 +109,10 @@ class Runner:
         alone = any(assignment.alone for assignment in message.assignments)
         ahead = all(self._pace.is_short(key_of(one)) for one in message.assignments)
         self._gate.enter(alone=alone, ahead=ahead)
-        passage = Passage(self._gate, len(message.assignments))
+        count = len(message.assignments)
+        passage, muster = Passage(self._gate, count), Muster(count)
         works = [
-            Work(assignment=one, run=self._run_of(one), passage=passage)
+            Work(assignment=one, run=self._run_of(one), passage=passage, muster=muster)
             for one in message.assignments
         ]
         with self._changed:
@@ -161,7 +163,9 @@ class Runner:
         if len(works) == 1:
             self._finish(works[0], claims[0])
         else:
-            list(self._helpers.map(self._finish, works, claims))
+            # A thread for each, since those of one batch wait for each other.
+            with ThreadPoolExecutor(len(works)) as helpers:
+                list(helpers.map(self._finish, works, claims))
 
     def _run_of(self, assignment: Assignment) -> Run:
         claim = f"{self._token}-{next(self._claims)}"
@@ -282,7 +286,11 @@ class Runner:
             extra=extra or {},
         )
         work.errand, work.batcher = errand, batcher
-        batcher.offer(errand)
+        if do == "run":
+            work.has_mustered = True
+            work.muster.offer(batcher, errand)
+        else:
+            batcher.offer(errand)
         if work.stopped:  # `_stop` may have come before there was an errand
             batcher.stop(errand)
         try:
@@ -310,6 +318,8 @@ class Runner:
             work.batcher.stop(work.errand)
 
     def _forget(self, work: Work) -> None:
+        if not work.has_mustered:
+            work.muster.drop_out()
         work.leave()
         with self._changed:
             self._works.pop(work.run, None)

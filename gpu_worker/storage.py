@@ -1,7 +1,7 @@
 """Reading inputs from and writing results to *locations*: `file:` paths, or presigned
 `https:` URLs. The worker holds no credentials of a store.
 
-A file appears whole or not at all: it is written beside its name, made durable, then
+A file appears whole or not at all: it is written beside its place, made durable, then
 renamed. Every trouble with a store is `storage_unavailable`, which is worth a retry.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,14 +63,16 @@ def local_path(location: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-def put(result: Result, target: dict[str, Any]) -> dict[str, Any]:
+def put(result: Result, target: str) -> dict[str, Any]:
     """In a child: write a result to its target, and say what was written.
 
     Raises StorageUnavailable, and EngineFailed for details that are not small JSON.
     """
     _check_details(result.details)
     with _as_unavailable():
-        write_whole(Path(target["path"]), result.data, durable=target["durable"])
+        path = Path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(result.data)
     return {
         "content_type": result.content_type,
         "width_px": int(result.width_px),
@@ -82,30 +83,17 @@ def put(result: Result, target: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool) -> None:
-    """A reader of `path` sees all of `content` or no file; `durable`: for good."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def put_in_place(written: Path, place: Path) -> None:
+    """Make a written file durable and give it its name. Raises StorageUnavailable."""
+    with _as_unavailable():
+        for path in (written, place.parent):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+                if path is written:
+                    written.rename(place)
+            finally:
+                os.close(descriptor)
 
 
 def _check_details(details: dict[str, Any]) -> None:
@@ -141,7 +129,3 @@ def _as_unavailable() -> Iterator[None]:
         raise StorageUnavailable(
             f"The file store failed: {type(error).__name__}."
         ) from error
-
-
-def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from celery import Celery
 
 from gpu_worker.contract import RUN_TASK, Assignment
-from nijika.celery import Publisher
 from tests.gpu_worker.platform import TOKEN, Platform, message, wait_until
 
 ENGINES = ",".join(
@@ -22,6 +23,7 @@ ENGINES = ",".join(
     for operation, name in [
         ("echo", "Echo"),
         ("sleep", "Sleep"),
+        ("progress", "Progress"),
         ("batched", "Batched"),
         ("misbehave", "Misbehaving"),
         ("device", "Device"),
@@ -39,7 +41,7 @@ class WorkerProcess:
         self.platform = platform
         self.slots = options.pop("slots", 1)
         self.environment = _environment(platform, self.prefix, folder) | options
-        self.publisher = Publisher()
+        self.producer = _producer(self.environment["REDIS_URL"], self.prefix)
 
     def start(self) -> WorkerProcess:
         known = self.platform.incarnation
@@ -64,7 +66,11 @@ class WorkerProcess:
         self.publish(message(*assignments))
 
     def publish(self, value: dict[str, Any]) -> None:
-        self.publisher.publish(RUN_TASK, value, queue=self.queue)
+        self.producer.send_task(RUN_TASK, args=[value], queue=self.queue)
+
+    def waiting_messages(self) -> int:
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            return int(client.llen(f"{self.prefix}{self.queue}"))
 
     def children(self) -> list[int]:
         return children_of(self.process.pid)
@@ -78,7 +84,7 @@ class WorkerProcess:
         return self.process.wait(timeout_s)
 
     def close(self) -> None:
-        self.publisher.close()
+        self.producer.close()
         if self.process.poll() is None:
             self.kill()
 
@@ -91,16 +97,13 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def start_worker(
-    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
+def start_worker(platform: Platform, tmp_path: Path) -> Iterator[Any]:
     """Starts a worker; options but `queue` and `slots` are environment variables."""
     started: list[WorkerProcess] = []
 
     def start(**options: Any) -> WorkerProcess:
         worker = WorkerProcess(platform, tmp_path, **options)
         started.append(worker)
-        _publish_under(monkeypatch, worker.prefix)
         return worker.start()
 
     yield start
@@ -120,11 +123,11 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for file in text for child in file.read_text().split()]
 
 
-def _publish_under(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    from nijika.celery import app
-
-    options = app.conf.broker_transport_options | {"global_keyprefix": prefix}
-    monkeypatch.setitem(app.conf, "broker_transport_options", options)
+def _producer(broker_url: str, prefix: str) -> Celery:
+    app = Celery("tests", broker=broker_url, set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": prefix}
+    app.conf.task_ignore_result = True
+    return app
 
 
 def _environment(platform: Platform, prefix: str, folder: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,17 @@ class Sleep(Echo):
         note(item)
         ctypes.CDLL(None).usleep(int(item.parameters["seconds"] * 1e6))
         return result("slept")
+
+
+class Progress(Echo):
+    """Says that it is half way, then works on for `seconds`."""
+
+    spec = spec("progress")
+
+    def one(self, item: Item, hooks: Hooks) -> Outcome:
+        hooks.progress(item, 1, 2, "half")
+        time.sleep(item.parameters["seconds"])
+        return result("done")
 
 
 class Batched(Echo):
@@ -159,6 +171,17 @@ def eat_memory() -> None:
         held.append(bytearray(20_000_000))
 
 
+def eat_memory_in_c() -> None:
+    malloc = ctypes.CDLL(None).malloc
+    malloc.restype = ctypes.c_void_p
+    while True:
+        ctypes.memset(malloc(20_000_000), 1, 20_000_000)
+
+
+def regex_bomb() -> None:
+    re.match(r"(a+)+b", "a" * 64)
+
+
 def hang() -> None:
     ctypes.CDLL(None).sleep(60)
 
@@ -178,7 +201,9 @@ def raise_error() -> None:
 MISBEHAVE = {
     "segfault": segfault,
     "eat memory": eat_memory,
+    "eat memory in C": eat_memory_in_c,
     "hang": hang,
+    "regex bomb": regex_bomb,
     "exit": end_process,
     "die": kill_process,
     "raise": raise_error,

@@ -7,6 +7,7 @@ unacknowledged.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -98,6 +99,12 @@ class Platform:
         )
         self.jobs[assignment.job_id] = Job(assignment)
         return assignment
+
+    def again(self, assignment: Assignment) -> Assignment:
+        """The assignment of a job's next attempt."""
+        job = self.jobs[assignment.job_id]
+        job.assignment = dataclasses.replace(assignment, attempt=job.attempt + 1)
+        return job.assignment
 
     def input(self, text: str) -> InputFile:
         path = self.folder / f"input-{uuid.uuid4()}"

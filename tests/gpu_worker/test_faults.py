@@ -1,0 +1,103 @@
+"""Jobs that hang, crash or eat memory, and processes that are killed."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gpu_worker.platform import wait_until
+
+
+@pytest.mark.parametrize(
+    ("do", "code", "retryable"),
+    [
+        ("segfault", "engine_failed", False),
+        ("raise", "engine_failed", False),
+        ("exit", "engine_failed", False),
+        ("eat memory", "limit_exceeded", False),
+        ("eat memory in C", "limit_exceeded", False),
+        ("hang", "limit_exceeded", False),
+        ("regex bomb", "limit_exceeded", False),
+        ("die", "engine_failed", True),
+    ],
+)
+def test_misbehaving_job_fails_and_the_slot_is_back(
+    worker: Any, platform: Any, do: str, code: str, retryable: bool
+) -> None:
+    bad = platform.job("misbehave", parameters={"do": do}, run_limit_s=4)
+    good = platform.job("echo", parameters={"text": "alive"})
+    worker.send(bad)
+    [ended] = platform.ended(bad)
+    worker.send(good)
+    platform.ended(good)
+    failure = ended.report.failure
+    assert (failure.code, failure.retryable) == (code, retryable)
+    assert "secret" not in failure.message
+    assert platform.result(good) == "alive"
+
+
+def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
+    job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=1)
+    worker.send(job)
+    platform.ended(job, timeout_s=4)
+
+
+def test_child_killed_while_idle_costs_no_job(worker: Any, platform: Any) -> None:
+    [child] = worker.children()
+    os.kill(child, signal.SIGKILL)
+    job = platform.job("echo")
+    worker.send(job)
+    assert platform.ended(job)[0].status == "succeeded"
+
+
+def test_killed_worker_takes_its_children_along(worker: Any, platform: Any) -> None:
+    job = platform.job("misbehave", parameters={"do": "hang"})
+    worker.send(job)
+    wait_until(lambda: platform.jobs[job.job_id].status == "running")
+    children = worker.children()
+    worker.kill()
+    wait_until(lambda: not any(is_alive(child) for child in children), 2)
+
+
+def test_worker_killed_in_a_run_runs_it_again_when_it_is_back(
+    worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    values = {"seconds": 0.5, "notes": str(notes)}
+    job = platform.job("sleep", parameters=values)
+    worker.send(job)
+    wait_until(notes.exists)
+    worker.kill()
+    worker.start()
+    again = platform.again(job)
+    worker.send(again)
+    [ended] = platform.ended(again)
+    assert ended.report.run.attempt == 2
+    assert len(notes.read_text().split()) == 2
+
+
+def test_files_in_memory_of_a_killed_worker_are_removed(
+    start_worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    left = tmp_path / "nijika-worker-999999999" / "run"
+    left.mkdir(parents=True)
+    start_worker(NIJIKA_WORKER_SCRATCH=str(tmp_path))
+    assert not left.parent.exists()
+
+
+def test_child_knows_no_secret_of_the_worker(worker: Any, platform: Any) -> None:
+    [child] = worker.children()
+    environment = Path(f"/proc/{child}/environ").read_text()
+    assert "NIJIKA_LINK_TOKEN" not in environment
+    assert "REDIS_URL" not in environment
+    assert "DATABASE_URL" not in environment
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
