@@ -9,31 +9,36 @@ import asyncio
 import logging
 import os
 import signal
+import socket
+import sys
 import threading
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-STOP_S = 8.0
+STOP_S = 6.0
 BACKLOG = 1024
 OPEN_CONNECTIONS = 4096
 """Beyond these, connections wait in the kernel. An idle one costs a few kilobytes."""
 IDLE_MS = 60_000
 
-logger = logging.getLogger(__name__)
+
+def main() -> None:
+    from nijika.asgi import application  # sets Django up, which takes a while
+
+    asyncio.run(serve(application))
 
 
-def main() -> int:
-    """Serve until a signal. Returns the exit status."""
-    return asyncio.run(_serve())
+async def serve(application: Any) -> None:
+    """Serve an ASGI application on the address of the environment until a signal.
 
-
-async def _serve() -> int:
-    from nijika.asgi import application  # sets Django up
-
+    Ends the process.
+    """
     host = os.environ.get("NIJIKA_HOST", "127.0.0.1")
     port = int(os.environ.get("NIJIKA_PORT", "8000"))
+    _refuse_shared_port(host, port)
     server = Server(
         application,
         address=host,
@@ -49,19 +54,38 @@ async def _serve() -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, server, stopped)
-    logging.getLogger("_granian").setLevel(logging.WARNING)
+    # It says on every start that embedding is experimental, and each lost client.
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201
     await server.serve()
-    return 0 if stopped.is_set() else 1
+    _end(0 if stopped.is_set() else 1)
+
+
+def _refuse_shared_port(host: str, port: int) -> None:
+    """Raises OSError if somebody listens there: granian would share it silently."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 def _stop(server: Server, stopped: asyncio.Event) -> None:
-    if not stopped.is_set():
-        stopped.set()
-        watchdog = threading.Timer(STOP_S, os._exit, [0])
-        watchdog.daemon = True
-        watchdog.start()
-        server.stop()  # type: ignore[no-untyped-call]
+    if stopped.is_set():
+        return
+    stopped.set()
+    watchdog = threading.Timer(STOP_S, _end, [0])
+    watchdog.daemon = True
+    watchdog.start()
+    server.stop()  # type: ignore[no-untyped-call]
+
+
+def _end(status: int) -> None:
+    """Leave without Python's own farewell: a thread of granian that still wants the
+    interpreter then would abort the process."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -34,14 +34,12 @@ class Answer:
         self.request_id = request_id
         self.started = False
 
-    async def whole(
-        self, status: int, headers: Headers, body: bytes, *, more: bool = False
-    ) -> None:
-        """Send an answer whose length is known. `more` keeps the request open."""
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send an answer whose length is known."""
         if status not in HAVE_NO_BODY:
             headers = _with_length(headers, len(body))
         await self.start(status, headers)
-        await self.chunk(b"" if self._head else body, more=more)
+        await self.chunk(body, more=False)
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
@@ -54,20 +52,13 @@ class Answer:
         message = {"type": "http.response.body", "body": body, "more_body": more}
         await self._send(message)
 
-    async def django(self, response: HttpResponse) -> None:
-        """Send a response of the front's own making, which no middleware has seen."""
-        await self.whole(
-            response.status_code, self._own_headers(response), response.content
-        )
-
     async def failure(self, error: BaseException, *, closing: bool) -> None:
-        """Send the problem of `error`. `closing`: the connection ends after it, and the
-        request stays open for now."""
+        """Send the problem of `error`; with `closing`, the connection's last answer."""
         response = problems.from_exception(error, self.request_id)
         headers = self._own_headers(response)
         if closing:
             headers.append((b"connection", b"close"))
-        await self.whole(response.status_code, headers, response.content, more=closing)
+        await self.whole(response.status_code, headers, response.content)
 
     def _own_headers(self, response: HttpResponse) -> Headers:
         headers = _encoded(response)

@@ -24,7 +24,6 @@ from nijika.front.lanes import Lane
 LOOK_BYTES = 1_000_000
 MEMORY_BYTES = 256_000
 WRITE_BYTES = 1_000_000
-PACE_GRACE_S = 10.0
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -95,6 +94,7 @@ class Reader:
     limit_bytes: int
     looks_valid: Callable[[], bool]
     bytes_per_s: float
+    grace_s: float
     complete: bool = False
     started: bool = False
     _looked: bool = False
@@ -134,7 +134,7 @@ class Reader:
     async def _next(self, received: int) -> bytes:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        patience = PACE_GRACE_S + received / self.bytes_per_s - self._waited_s
+        patience = self.grace_s + received / self.bytes_per_s - self._waited_s
         self.started = True
         try:
             async with asyncio.timeout(patience):

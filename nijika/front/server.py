@@ -15,13 +15,14 @@ from nijika.continuation import Finish, SendFile
 from nijika.errors import MethodNotAllowed, NijikaError
 from nijika.front import answers
 from nijika.front.answers import Answer, Send, StreamToClient
-from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool
+from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool, TooSlow
 from nijika.front.lanes import Arrivals, Lane, LaneFull
 
 logger = logging.getLogger(__name__)
 
 LIVE = "/health/live"
 DRAIN_S = 5.0
+DRAIN_IDLE_S = 0.25
 DRAIN_BYTES = 128_000_000
 """What is read and thrown away so that a refusal reaches a client that still sends."""
 
@@ -47,6 +48,7 @@ class Options:
     multipart_limit_bytes: int
     link_limit_bytes: int
     bytes_per_s: float
+    grace_s: float = 10.0
     looks_valid: Callable[[str | None, str | None], bool]
     check: Callable[[], str | None] = field(default=lambda: None)
 
@@ -145,6 +147,7 @@ class Front:
             # A worker's token is the link's own business, and so are small limits.
             looks_valid=lambda: on_link or head.looks_valid(options.looks_valid),
             bytes_per_s=options.bytes_per_s,
+            grace_s=options.grace_s,
         )
 
     async def _ask(
@@ -249,22 +252,31 @@ async def _say_alive(method: str, answer: Answer) -> None:
 async def _refuse(
     error: NijikaError, reader: Reader, head: _Head, answer: Answer
 ) -> None:
-    """Answer before the body is in. Closing at once would tear the connection down
-    under a client that still sends, and the answer with it: so drain a little."""
-    await answer.failure(error, closing=True)
-    if reader.started or not head.expects_continue:
+    """Answer before the body is in.
+
+    Many clients read nothing before they have sent everything, and closing under them
+    destroys the answer: so what keeps coming is read first and thrown away, for a
+    while. A client that waits (for `100 Continue`, say) is answered at once.
+    """
+    waits = head.expects_continue and not reader.started
+    if not waits and not isinstance(error, TooSlow):
         try:
             async with asyncio.timeout(DRAIN_S):
-                await _drain(reader.receive)
+                await _drain(reader)
         except TimeoutError:
             logger.info("request %s: still sending, cut", answer.request_id)
-    await answer.chunk(b"", more=False)
+    await answer.failure(error, closing=not reader.complete)
 
 
-async def _drain(receive: Receive) -> None:
+async def _drain(reader: Reader) -> None:
     drained = 0
-    while drained < DRAIN_BYTES:
-        event = await receive()
-        drained += len(event.get("body", b""))
-        if event["type"] != "http.request" or not event.get("more_body", False):
+    while not reader.complete and drained < DRAIN_BYTES:
+        try:
+            async with asyncio.timeout(DRAIN_IDLE_S):
+                event = await reader.receive()
+        except TimeoutError:
             return
+        if event["type"] != "http.request":
+            raise ClientGone()
+        drained += len(event.get("body", b""))
+        reader.complete = not event.get("more_body", False)

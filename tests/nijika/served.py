@@ -1,0 +1,168 @@
+"""A small WSGI application behind the real front on a real granian, for its tests.
+
+`python -m tests.nijika.served` serves it on NIJIKA_PORT. It runs under
+`wsgiref.validate`, which complains of any breach of PEP 3333 by the bridge; the
+complaint is a 500 and fails the test that met it.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+from wsgiref.validate import validator
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from django.http import HttpResponse, JsonResponse  # noqa: E402
+
+from nijika import web  # noqa: E402
+from nijika.continuation import CONTINUATION, Finish, SendFile  # noqa: E402
+from nijika.errors import Conflict  # noqa: E402
+from nijika.front.bodies import Spool  # noqa: E402
+from nijika.front.server import Front, Options  # noqa: E402
+
+SPOOL = Spool(budget_bytes=int(os.environ.get("TEST_SPOOL_BYTES", 20_000_000)))
+closed: list[str] = []
+Environ = dict[str, Any]
+
+
+class Chunks:
+    """A streamed answer that remembers how far it came and that it was closed."""
+
+    def __init__(self, count: int, size_bytes: int) -> None:
+        self._left, self._chunk = count, b"x" * size_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._left == 0:
+            raise StopIteration
+        self._left -= 1
+        return self._chunk
+
+    def close(self) -> None:
+        closed.append(f"{self._left} left")
+
+
+def echo(environ: Environ) -> Any:
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    rest = environ["wsgi.input"].read(1)
+    plain = {k: v for k, v in environ.items() if isinstance(v, str)}
+    digest = hashlib.sha256(body).hexdigest()
+    return {
+        "size": len(body),
+        "sha256": digest,
+        "rest": len(rest),
+        "environ": plain,
+        "thread": threading.current_thread().name,
+    }
+
+
+def stream(environ: Environ) -> Any:
+    query = parse_qs(environ["QUERY_STRING"])
+    return Chunks(int(query["n"][0]), int(query["size"][0]))
+
+
+def slow(environ: Environ) -> Any:
+    time.sleep(float(environ["QUERY_STRING"]))
+    return {"slept": environ["QUERY_STRING"]}
+
+
+def finish(environ: Environ) -> Any:
+    """The future's result, or a Conflict, or a bug; after the seconds asked for."""
+    what, _, seconds = environ["QUERY_STRING"].partition("=")
+    future: Future[str] = Future()
+    threading.Timer(float(seconds), _end, [future, what]).start()
+    environ[CONTINUATION] = Finish(future=future, render=_render)
+    return b""
+
+
+def _end(future: Future[str], what: str) -> None:
+    if what == "conflict":
+        future.set_exception(Conflict("not now"))
+    else:
+        future.set_result(what)
+
+
+def _render(what: str) -> HttpResponse:
+    if what == "bug":
+        raise KeyError("a bug in render")
+    return JsonResponse({"finished": what}, status=202, headers={"Location": "/there"})
+
+
+def file(environ: Environ) -> Any:
+    environ[CONTINUATION] = SendFile(path=Path(environ["QUERY_STRING"]))
+    return b""
+
+
+def state(environ: Environ) -> Any:
+    return {
+        "closed": closed,
+        "spooled": SPOOL.used_bytes,
+        "threads": threading.active_count(),
+    }
+
+
+def fail(environ: Environ) -> Any:
+    raise RuntimeError("a bug in the view")
+
+
+VIEWS: dict[str, Callable[[Environ], Any]] = {
+    "/api/echo": echo,
+    "/api/stream": stream,
+    "/api/slow": slow,
+    "/api/finish": finish,
+    "/api/file": file,
+    "/api/fail": fail,
+    "/state": state,
+    "/internal/link": echo,
+}
+
+
+def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
+    answer = VIEWS.get(environ["PATH_INFO"], echo)(environ)
+    headers = [("Content-Type", "application/json"), ("X-Middleware", "was here")]
+    start_response("200 OK", headers)
+    if isinstance(answer, Chunks):
+        return answer
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return []
+    return [answer if isinstance(answer, bytes) else json.dumps(answer).encode()]
+
+
+def looks_valid(x_api_key: str | None, authorization: str | None) -> bool:
+    return x_api_key == "good"
+
+
+def options() -> Options:
+    return Options(
+        application=validator(application),
+        threads=2,
+        upload_threads=1,
+        link_threads=1,
+        waiting=4,
+        link_path="/internal/link",
+        spool=SPOOL,
+        body_limit_bytes=8_000_000,
+        multipart_limit_bytes=6_000_000,
+        link_limit_bytes=2_000_000,
+        bytes_per_s=2_000,
+        grace_s=1.0,
+        looks_valid=looks_valid,
+    )
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    asyncio.run(web.serve(Front(options())))
