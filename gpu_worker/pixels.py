@@ -72,8 +72,9 @@ def decode(source: Path | bytes, *, enough_px: tuple[int, int] | None = None) ->
     may then come out smaller than it is, but no smaller than this in both directions.
     Raises InvalidImage.
     """
+    data = _bytes(source)
     with _guarded():
-        image = _open(source)
+        image = _open(data)
         turn = _orientation(image)
         if enough_px is not None:
             image.draft(None, enough_px[::-1] if turn >= 5 else enough_px)
@@ -124,8 +125,9 @@ def form(name: str | None) -> Format:
 
 def upright_size(source: Path | bytes) -> tuple[int, int]:
     """(width, height) in pixels as `decode` will give them. Raises InvalidImage."""
+    data = _bytes(source)
     with _guarded():
-        image = _open(source)
+        image = _open(data)
         return image.size[::-1] if _orientation(image) >= 5 else image.size
 
 
@@ -167,9 +169,13 @@ def _prepare() -> None:
     )
 
 
-def _open(source: Path | bytes) -> Image.Image:
+def _bytes(source: Path | bytes) -> bytes:
+    """The file. One that cannot be read is our fault, not a damaged image."""
+    return source.read_bytes() if isinstance(source, Path) else source
+
+
+def _open(data: bytes) -> Image.Image:
     _prepare()
-    data = source.read_bytes() if isinstance(source, Path) else source
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     width_px, height_px = image.size
     if max(image.size) > MOST_SIDE_PX or width_px * height_px > MOST_PIXELS:

@@ -1,0 +1,224 @@
+"""Every format upright, in sRGB and 8 bits; whatever is damaged refused."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from gpu_worker import pixels
+from gpu_worker.errors import InvalidImage
+from gpu_worker.pixels import Pixels
+from tests.gpu_worker.engines.pictures import DATA, FORMATS, plain
+
+# Upright width and height, and the channels that come out.
+SHAPES = {
+    "apng_animated.png": (128, 64, 3),
+    "avif_plain.avif": (128, 128, 3),
+    "avif_rotated_irot.avif": (640, 427, 3),
+    "bmp_rgb24.bmp": (127, 64, 3),
+    "gif_animated_transparent.gif": (80, 80, 4),
+    "heic_iphone_12mp.heic": (4032, 3024, 3),
+    "heif_10bit_rgba.heif": (128, 128, 4),
+    "ico_16.ico": (16, 16, 3),
+    "jpeg2000_rgb.jp2": (640, 480, 3),
+    "jpeg_cmyk_adobe.jpg": (100, 100, 3),
+    "jpeg_exif_orientation_6.jpg": (600, 450, 3),
+    "jpeg_exif_orientation_8_portrait.jpg": (450, 600, 3),
+    "jpeg_grey.jpg": (128, 128, 3),
+    "jpeg_icc_photo.jpg": (300, 225, 3),
+    "jpeg_progressive_three_dogs.jpg": (256, 160, 3),
+    "mpo_stereo_frozen_pond.mpo": (640, 480, 3),
+    "png_16bit_grey.png": (128, 128, 3),
+    "png_16bit_rgba.png": (128, 128, 4),
+    "png_display_p3.png": (8, 8, 3),
+    "png_grey_alpha.png": (400, 300, 4),
+    "png_palette_alpha_interlaced.png": (162, 150, 4),
+    "tiff_16bit_rgb.tiff": (100, 40, 3),
+    "tiff_lzw.tif": (128, 128, 3),
+    "tiff_multipage.tiff": (10, 10, 3),
+    "webp_alpha.webp": (200, 150, 4),
+    "webp_animated.webp": (80, 80, 4),
+    "webp_exif_orientation_6.webp": (128, 128, 3),
+}
+REFUSED = {"gif_decompression_bomb.gif", "jpeg_truncated.jpg", "png_broken.png"}
+
+
+def test_the_tables_name_every_file_of_the_set():
+    assert SHAPES.keys() | REFUSED == {file.name for file in FORMATS.iterdir()}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_file_decodes_upright_with_the_size_of_its_header(name):
+    width, height, channels = SHAPES[name]
+    picture = pixels.decode(FORMATS / name)
+    assert picture.shape == (height, width, channels)
+    assert picture.dtype == np.uint8
+    assert pixels.upright_size(FORMATS / name) == (width, height)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_damaged_file_is_an_invalid_image(name):
+    with pytest.raises(InvalidImage) as refusal:
+        pixels.decode(FORMATS / name)
+    assert refusal.value.code == "invalid_image"
+    assert not refusal.value.retryable
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_each_orientation_is_applied_once(turn, kind):
+    upright = Image.new("RGB", (32, 48), "white")
+    upright.paste("red", (0, 0, 32, 24))
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(turn, turn)
+    data = _file(_turned(upright, back), kind, exif=_orientation(turn))
+    picture = pixels.decode(data)
+    assert picture.shape[:2] == (48, 32)
+    assert pixels.upright_size(data) == (32, 48)
+    assert picture[6, 16].tolist() == pytest.approx([255, 0, 0], abs=12)
+    assert picture[42, 16].tolist() == pytest.approx([255, 255, 255], abs=12)
+
+
+def test_a_display_p3_picture_becomes_srgb():
+    # P3's red lies outside sRGB; what is left of it is full red without green and blue.
+    assert pixels.decode(FORMATS / "png_display_p3.png")[4, 4].tolist() == [255, 0, 0]
+
+
+def test_a_turned_photo_with_a_profile_is_what_libvips_makes_of_it():
+    ours = pixels.decode(FORMATS / "jpeg_exif_orientation_6.jpg")
+    theirs = pixels.decode(DATA / "operations" / "op_orient_landscape_6.jpg")
+    small = [_shrunk(picture, 80, 60) for picture in (ours, theirs)]
+    assert np.abs(small[0] - small[1]).mean() < 3  # 13 without the profile
+
+
+def test_inverted_cmyk_does_not_come_out_as_a_negative():
+    picture = pixels.decode(FORMATS / "jpeg_cmyk_adobe.jpg")
+    assert picture[-5:, :5].mean() < 30
+
+
+def test_deep_grey_keeps_its_levels():
+    picture = pixels.decode(FORMATS / "png_16bit_grey.png")
+    assert picture[0].mean() > 240
+    assert picture[-1].mean() < 15
+    assert 110 < picture[64].mean() < 145
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_grey_of_floats_keeps_its_levels_whatever_white_is(white):
+    ramp = np.linspace(0, white, 64, dtype=np.float32)[None].repeat(8, axis=0)
+    picture = pixels.decode(_file(Image.fromarray(ramp), "TIFF"))
+    assert picture[0, 32].tolist() == pytest.approx([129] * 3, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "RGBA", "P", "L", "RGB", "1"])
+def test_transparency_of_every_kind_becomes_alpha(mode):
+    data = _half_transparent(mode)
+    picture = pixels.decode(data)
+    assert picture.shape == (16, 16, 4)
+    assert picture[8, 2, 3] == 0
+    assert picture[8, 12, 3] == 255
+
+
+def test_alpha_that_hides_nothing_is_dropped():
+    assert pixels.decode(_file(Image.new("RGBA", (9, 9), "red"), "PNG")).shape[2] == 3
+
+
+def test_a_file_that_is_not_there_is_no_damaged_image(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        pixels.decode(tmp_path / "absent.png")
+
+
+def test_a_profile_that_cannot_be_read_is_left_aside():
+    data = _file(Image.new("RGB", (9, 9), (10, 20, 30)), "PNG", icc_profile=b"nonsense")
+    assert pixels.decode(data)[0, 0].tolist() == [10, 20, 30]
+
+
+def test_a_profile_of_another_colour_space_is_left_aside():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    data = _file(Image.new("RGB", (9, 9), (10, 20, 30)), "PNG", icc_profile=lab)
+    assert pixels.decode(data)[0, 0].tolist() == [10, 20, 30]
+
+
+def test_a_large_jpeg_is_reduced_while_decoding_but_not_below_what_is_needed():
+    data = _file(Image.new("RGB", (1600, 800)), "JPEG", exif=_orientation(6))
+    picture = pixels.decode(data, enough_px=(180, 360))
+    assert picture.shape == (400, 200, 3)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_is_encoded_decodes_to_the_same_picture(kind, channels):
+    picture = np.full((20, 30, channels), 90, np.uint8)
+    picture[5:15, 5:15] = 180
+    given = picture[..., 0] if channels == 1 else picture
+    given = given[..., :3] if kind == "jpeg" and channels == 4 else given
+    file = pixels.encode(given, kind, quality=95)
+    assert (file.width_px, file.height_px) == (30, 20)
+    assert file.content_type == f"image/{kind}"
+    back = pixels.decode(file.data)
+    assert np.abs(back[..., 0].astype(int) - picture[..., 0]).max() < 25
+    assert back[10, 10, 0] == pytest.approx(180, abs=4)
+
+
+def test_colours_under_alpha_zero_are_written_as_zero():
+    picture = plain(16, 16, (11, 22, 33, 255))
+    picture[:, :8, 3] = 0
+    file = pixels.encode(picture, "png")
+    raw = np.asarray(Image.open(io.BytesIO(file.data)))
+    assert not raw[:, :8].any()
+    assert raw[0, 8].tolist() == [11, 22, 33, 255]
+    assert picture[0, 0].tolist() == [11, 22, 33, 0]  # the caller's is not changed
+
+
+def test_a_webp_does_not_show_what_was_under_alpha_zero():
+    picture = plain(64, 64, (90, 90, 90, 255))
+    picture[:, :32] = (0, 255, 0, 0)
+    file = pixels.encode(picture, "webp")
+    raw = np.asarray(Image.open(io.BytesIO(file.data)).convert("RGBA")).astype(int)
+    assert (raw[:, :32, 1] - raw[:, :32, 0]).max() < 20  # nothing green is left
+
+
+def test_flattening_mixes_by_alpha():
+    picture = plain(4, 4, (0, 0, 0, 51))
+    assert pixels.flatten(picture, (255, 255, 255))[0, 0].tolist() == [204] * 3
+
+
+def _file(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def _orientation(turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return exif.tobytes()
+
+
+def _turned(image: Image.Image, turn: int) -> Image.Image:
+    """The image turned as a decoder turns one whose EXIF orientation is `turn`."""
+    ways = Image.Transpose
+    way = {
+        2: ways.FLIP_LEFT_RIGHT, 3: ways.ROTATE_180, 4: ways.FLIP_TOP_BOTTOM,
+        5: ways.TRANSPOSE, 6: ways.ROTATE_270, 7: ways.TRANSVERSE, 8: ways.ROTATE_90,
+    }.get(turn)  # fmt: skip
+    return image if way is None else image.transpose(way)
+
+
+def _half_transparent(mode: str) -> bytes:
+    """A PNG (for PA a TIFF) whose left half is transparent."""
+    image = Image.new("RGBA", (16, 16), (200, 200, 200, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 8, 16))
+    if mode in ("LA", "RGBA"):
+        return _file(image.convert(mode), "PNG")
+    if mode in ("P", "PA"):
+        small = image.convert("RGB").quantize(2)
+        black = min(range(2), key=lambda entry: small.getpalette()[3 * entry])
+        return _file(small, "PNG", transparency=black)
+    black = (0, 0, 0) if mode == "RGB" else 0
+    return _file(image.convert("RGB").convert(mode), "PNG", transparency=black)
+
+
+def _shrunk(picture: Pixels, width: int, height: int) -> np.ndarray:
+    small = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(small).astype(int)
