@@ -156,11 +156,12 @@ class House:
         return process.pid
 
     def kill(self, name: str) -> None:
-        """kill -9; the supervisor restarts it when it next looks."""
-        os.kill(self.pid(name), signal.SIGKILL)
-        process = self.stack.supervisor.programs[name].process
-        assert process is not None
-        process.wait()
+        """kill -9; the supervisor restarts it, at once, when it next looks."""
+        program = self.stack.supervisor.programs[name]
+        assert program.process is not None
+        program.process.kill()
+        program.process.wait()
+        program.started_at = 0
 
     def supervise(self) -> None:
         """Restart what has ended, as `make run` does all the time."""
@@ -171,8 +172,10 @@ class House:
 
         def look() -> bool | None:
             self.supervise()
+            programs = self.stack.supervisor.programs.values()
             health = self.call("GET", "/api/health").body
-            return health["status"] == "healthy" or None
+            healthy = health["status"] == "healthy"
+            return (healthy and all(p.running for p in programs)) or None
 
         eventually(look, within_s=within_s)
 
@@ -243,7 +246,9 @@ class House:
         )
 
     def entries(self, job_id: str) -> list[tuple[str, str]]:
-        query = "SELECT kind, amount::text FROM billing_entry WHERE reference = %s"
+        query = """
+            SELECT kind, amount::text FROM billing_entry WHERE reference = %s ORDER BY id
+        """
         return [(kind, amount) for kind, amount in self.sql(query, job_id)]
 
 
