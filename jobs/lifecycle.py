@@ -379,7 +379,11 @@ ORDER BY id FOR NO KEY UPDATE"""
 _SAID = """unnest(%(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[])
         AS said (id, attempt, claim)"""
 
-_THIS_RUN = """job.id = said.id AND job.status = 'running'
+# The second condition says nothing new, but with it a plan that was made while the table
+# was small still goes by the primary key when it has grown.
+_SAID_JOB = "job.id = said.id AND job.id = ANY(%(jobs)s::uuid[])"
+
+_THIS_RUN = f"""{_SAID_JOB} AND job.status = 'running'
         AND job.attempt = said.attempt AND job.claim = said.claim"""
 
 _REQUEUED = """status = 'queued', lease_until = NULL, started_at = NULL,
@@ -413,7 +417,7 @@ _START = _transition(
         lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8),
         progress = NULL, position = NULL, not_before = NULL
     FROM {_SAID}
-    WHERE job.id = said.id AND job.status = 'queued'
+    WHERE {_SAID_JOB} AND job.status = 'queued'
         AND job.attempt = said.attempt - 1""",
     "started",
     reason="''",
@@ -481,7 +485,7 @@ _SUCCEED = _transition(
         %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
         %(prefixes)s::text[], %(results)s::jsonb[], %(engine_ms)s::int[]
     ) AS said (id, attempt, claim, prefix, results, engine_ms)
-    WHERE job.id = said.id AND job.status IN ('queued', 'running')
+    WHERE {_SAID_JOB} AND job.status IN ('queued', 'running')
         AND (
             said.attempt < job.attempt
             OR said.attempt = job.attempt AND said.claim = job.claim
@@ -521,7 +525,7 @@ _FAIL_WAITING = _transition(
     f"""UPDATE jobs_job AS job SET status = 'failed', {_ENDED}, error = said.error
     FROM unnest(%(jobs)s::uuid[], %(errors)s::jsonb[], %(codes)s::text[])
         AS said (id, error, code)
-    WHERE job.id = said.id AND job.status = 'queued' AND job.waiting_fetches > 0""",
+    WHERE {_SAID_JOB} AND job.status = 'queued' AND job.waiting_fetches > 0""",
     "failed",
     reason="said.code",
     attempt="job.attempt",

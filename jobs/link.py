@@ -62,9 +62,9 @@ def handle(call: Call) -> Answer:
     known_specs, heard = _hear(call)
     if heard is None:
         return Answer(status="stale", incarnation=_incarnation(call.name))
+    stored = _store(call.reports)
     if call.specs:
         _announce(call)
-    stored = _store(call.reports)
     news.announce(heard.changed | stored.changed)
     return _answer(call, heard, stored, known_specs)
 
@@ -119,10 +119,14 @@ def _incarnation(name: str) -> int:
 
 
 def _announce(call: Call) -> None:
-    with transaction.atomic():
-        engines.announce(call.specs)
-        with connection.cursor() as cursor:
-            cursor.execute(_KNOWS_SPECS, _head(call))
+    try:
+        with transaction.atomic():
+            engines.announce(call.specs)
+    except DataError:
+        # Asking again would bring the same, and every call would fail.
+        logger.exception("the specs of %s cannot be kept", call.name)
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWS_SPECS, _head(call))
 
 
 # What it says about its runs

@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Collection
 from http import HTTPStatus
+from http.client import HTTPException
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -97,7 +98,7 @@ def link_answers() -> bool:
     try:
         with _direct.open(request, timeout=ASK_TIMEOUT_S) as answer:
             return bool(answer.status == HTTPStatus.OK)
-    except (OSError, ValueError):
+    except (OSError, HTTPException):
         return False
 
 

@@ -5,23 +5,25 @@ nothing. Parameters are bound by the server, so their types have to be clear in 
 statement (`%s::text[]`). Database errors are Django's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from django.db import connection
 
 Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, Parameters]
 
 
-def rows(query: str, parameters: Sequence[Any]) -> list[Row]:
+def rows(query: str, parameters: Parameters) -> list[Row]:
     """Run one statement on this thread's connection."""
     raw = _connection()
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         return _fetched(cursor.execute(query.encode(), parameters, prepare=True))
 
 
-def rows_of_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+def rows_of_each(statements: Sequence[Statement]) -> list[list[Row]]:
     """Run statements in one round trip; each sees what those before it committed.
 
     For statements that need no decision in between: a round trip gives up the
@@ -34,7 +36,8 @@ def rows_of_each(statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[R
             psycopg.Cursor(raw).execute(query.encode(), parameters, prepare=True)
             for query, parameters in statements
         ]
-        return [_fetched(cursor) for cursor in cursors]
+    # Before the pipeline's end no cursor knows what it will get.
+    return [_fetched(cursor) for cursor in cursors]
 
 
 def _connection() -> "psycopg.Connection[Row]":

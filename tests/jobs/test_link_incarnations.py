@@ -147,6 +147,17 @@ def test_specs_are_asked_for_once_and_kept(worker: TestWorker) -> None:
     assert not again.say(specs_digest=digest).send_specs
 
 
+def test_specs_that_cannot_be_kept_do_not_hold_up_reports(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    run = worker.start(job)
+    bad = dataclasses.replace(SPEC, title="\x00")
+    answer = worker.say(specs=(bad,), specs_digest="bad", reports=(success(run),))
+    assert answer.acknowledged == (run,)
+    assert not worker.say(specs_digest="bad").send_specs
+
+
 def test_grant_has_as_many_outputs_as_the_engine_results(
     user: User, worker: TestWorker
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from uuid import UUID
 
@@ -130,18 +129,3 @@ def test_reaper_takes_more_than_a_batch(
         worker.start(job)
     lease_ends(*jobs)
     assert reaping.reap() == set(map(str, jobs))
-
-
-def test_reaping_reads_an_index_among_many_ended_jobs() -> None:
-    [job] = submit(user_with("1"))
-    copies = """
-        INSERT INTO jobs_job SELECT (jsonb_populate_record(job, jsonb_build_object(
-            'id', gen_random_uuid(), 'status', 'succeeded', 'ended_at', now()
-        ))).* FROM jobs_job AS job, generate_series(1, 10000) WHERE id = %s"""
-    with connection.cursor() as cursor:
-        cursor.execute(copies, [job])
-        cursor.execute("ANALYZE jobs_job")
-        for query in (reaping._LOST, reaping._WAITED, reaping._TOO_OLD):
-            cursor.execute(f"EXPLAIN (FORMAT json) {query}", {"seen": [], "batch": 200})
-            plan = json.dumps(cursor.fetchone())
-            assert "Seq Scan" not in plan, plan
