@@ -379,8 +379,8 @@ ORDER BY id FOR NO KEY UPDATE"""
 _SAID = """unnest(%(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[])
         AS said (id, attempt, claim)"""
 
-# The second condition says nothing new, but with it a plan that was made while the table
-# was small still goes by the primary key when it has grown.
+# The second condition says nothing new, but with it a plan that was made while the
+# table was small still goes by the primary key when it has grown.
 _SAID_JOB = "job.id = said.id AND job.id = ANY(%(jobs)s::uuid[])"
 
 _THIS_RUN = f"""{_SAID_JOB} AND job.status = 'running'

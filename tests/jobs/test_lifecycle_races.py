@@ -214,6 +214,42 @@ def test_reaper_passes_over_locked_jobs_and_wallets(user: User) -> None:
     check_books()
 
 
+# The order of locks
+
+
+def test_words_about_jobs_lock_them_in_order(user: User) -> None:
+    """Claims come before beats, but the lowest job comes first."""
+    worker = TestWorker().hello()
+    lowest, *others = submit(user, 7)
+    run = worker.start(lowest)
+    call = worker.call(claims=tuple(map(run_of, others)), beats=(Beat(run=run),))
+    check_waits_for_the_lowest(lowest, call)
+    assert {status(job) for job in others} == {"running"}
+
+
+def test_reports_about_jobs_lock_them_in_order(user: User) -> None:
+    """Successes come before failures, but the lowest job comes first."""
+    worker = TestWorker().hello()
+    lowest, *others = submit(user, 7)
+    runs = [worker.start(job) for job in others]
+    lost = worker.start(lowest)
+    call = worker.call(reports=(*map(success, runs), failure(lost)))
+    check_waits_for_the_lowest(lowest, call)
+    assert {status(job) for job in others} == {"succeeded"}
+
+
+def check_waits_for_the_lowest(lowest: UUID, call: Call) -> None:
+    """The call holds no other job while it waits for the first, so we can have them."""
+    with transaction.atomic():
+        Job.objects.select_for_update(no_key=True).get(pk=lowest)
+        calling = threading.Thread(target=_handle_apart, args=[call])
+        calling.start()
+        time.sleep(0.4)
+        rest = Job.objects.select_for_update(no_key=True, nowait=True).order_by("id")
+        assert len(rest) == 7
+    calling.join(10)
+
+
 # Under load
 
 

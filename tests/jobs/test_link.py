@@ -288,6 +288,7 @@ def test_report_repeated_is_acknowledged_and_charged_once(
         assert worker.report(success(run), success(run)) == {run}
     assert worker.report(failure(run)) == {run}
     assert events(job) == ["queued", "started", "succeeded"]
+    assert not KeptReport.objects.exists(), "only the unique index stood in the way"
     check_books()
 
 
