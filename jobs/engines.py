@@ -28,6 +28,7 @@ from jobs.models import Engine
 
 SANDBOX = "sandbox"
 FRESH_S = 1.0
+MISSED_S = 0.05
 logger = logging.getLogger(__name__)
 
 
@@ -90,7 +91,7 @@ def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineS
     if engine is not None and engine not in _choosable(operation):
         raise BadFields(FieldError("engine", "unknown", "is no engine to choose here"))
     name = SANDBOX if test else engine or default
-    spec = _table.specs().get((operation, name))
+    spec = _table.find(operation, name)
     if spec is None:
         raise EngineUnavailable
     return spec
@@ -160,6 +161,14 @@ class _Table:
                 if time.monotonic() >= self._fresh_until:
                     self._read()
         return self._specs
+
+    def find(self, operation: str, name: str) -> EngineSpec | None:
+        """The engine; before it is missed the table is read anew, now and then."""
+        spec = self.specs().get((operation, name))
+        if spec is None and time.monotonic() >= self._fresh_until - FRESH_S + MISSED_S:
+            self.forget()
+            spec = self.specs().get((operation, name))
+        return spec
 
     def _read(self) -> None:
         started = time.monotonic()

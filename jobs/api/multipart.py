@@ -96,10 +96,13 @@ class _Body:
 
     def headers(self) -> dict[str, str]:
         """The headers of the next part, names in lower case."""
-        while (end := self._held.find(b"\r\n\r\n")) < 0:
-            if len(self._held) > MOST_HEADER_BYTES:
+        end = -1
+        while end < 0:
+            end = self._held.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES)
+            if end < 0 and len(self._held) > MOST_HEADER_BYTES:
                 raise Malformed("The headers of a field are too long.")
-            self._more()
+            if end < 0:
+                self._more()
         block, self._held = self._held[:end], self._held[end + 4 :]
         try:
             lines = block.decode("utf-8").split("\r\n")

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views import View
 
 from billing import ledger
-from jobs import lifecycle, links, orders, results, retention, submission
+from jobs import inputs, lifecycle, links, orders, results, retention, submission
 from jobs.api import catalogue, pages, parsing
 from jobs.api.base import ApiView, id_of
 from jobs.api.rendering import (
@@ -195,6 +195,7 @@ class EstimateView(ApiView):
     def post(self, request: HttpRequest) -> HttpResponse:
         with parsing.order_of(request) as order:
             checked = orders.check(order, test=self.caller.test, images_optional=True)
+            inputs.check(order.images)
         content = {
             "price": credits_text(checked.price),
             "operation": checked.spec.operation,

@@ -1,5 +1,6 @@
 """What workers announce, what a key may choose, and what parameters are taken."""
 
+import time
 from typing import Any
 
 import pytest
@@ -237,3 +238,11 @@ def test_parameters_that_do_not_go_together_are_named(
         engines.validate_parameters(make_spec(parameters=TOGETHER), parameters)
     (error,) = refused.value.errors
     assert (error["field"], error["code"]) == (field, code)
+
+
+def test_engine_that_another_process_announced_is_soon_found() -> None:
+    with pytest.raises(EngineUnavailable):
+        engines.resolve("removebg", test=False)
+    engines.announce([make_spec()])
+    engines._table._fresh_until = time.monotonic() + engines.FRESH_S - 0.1
+    assert engines.resolve("removebg", test=False) == make_spec()

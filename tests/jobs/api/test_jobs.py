@@ -1,0 +1,543 @@
+"""One job and lists of them: get, cancel, delete, results, links, and their owners."""
+
+import re
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
+
+from accounts import issuing
+from jobs import links, storage
+from jobs.models import Job
+from jobs.storage import S3Store, store
+from tests.jobs.api.conftest import PNG, Person, fields_of, person, problem, succeed
+from tests.jobs.working import TestWorker, failure, user_with
+
+NONE = "00000000-0000-7000-8000-000000000000"
+IDS = [NONE, "1", "x", "%00", "..", "a" * 300, "{ID}", "{ID} ", "%7B{id}%7D"]
+
+
+@pytest.fixture
+def done(owner: Person, worker: TestWorker) -> dict[str, Any]:
+    """A job of the owner's that has succeeded."""
+    job = owner.submit()
+    succeed(worker, job["id"])
+    ended: dict[str, Any] = owner.get(f"jobs/{job['id']}").json()
+    return ended
+
+
+# One job
+
+
+def test_get_of_a_succeeded_job_shows_its_end(done: dict[str, Any]) -> None:
+    assert (done["status"], done["charged"], done["error"]) == (
+        "succeeded",
+        "0.0100",
+        None,
+    )
+    for name in ("created_at", "started_at", "ended_at", "expires_at"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", done[name])
+    (result,) = done["results"]
+    assert result | {"url": ""} == {
+        "index": 0,
+        "url": "",
+        "content_type": "image/png",
+        "width_px": 4,
+        "height_px": 3,
+        "size_bytes": len(PNG),
+        "sha256": "0" * 64,
+        "details": {},
+    }
+    timings = done["timings"]
+    assert timings["engine_ms"] == 5 and timings["total_ms"] >= timings["queued_ms"]
+
+
+def test_get_of_a_failed_job_shows_its_error(owner: Person, worker: TestWorker) -> None:
+    job = owner.submit()
+    run = worker.start(UUID(job["id"]))
+    worker.report(failure(run, "invalid_image"))
+    shown = owner.get(f"jobs/{job['id']}")
+    assert shown["X-Credits-Charged"] == "0.0000"
+    assert shown["X-Credits-Remaining"] == "5.0000"
+    assert shown.json()["status"] == "failed"
+    error = {"code": "invalid_image", "message": "It went wrong.", "retryable": False}
+    assert shown.json()["error"] == error
+
+
+def test_get_costs_three_queries_at_most(owner: Person) -> None:
+    job = owner.submit()
+    owner.get(f"jobs/{job['id']}")
+    time.sleep(1.1)  # the cached key is old by now
+    with CaptureQueriesContext(connection) as queries:
+        owner.get(f"jobs/{job['id']}")
+    assert len(queries) <= 3, [one["sql"] for one in queries]
+
+
+def test_etag_answers_304_until_the_row_changes(
+    owner: Person, worker: TestWorker
+) -> None:
+    job = owner.submit()
+    path = f"jobs/{job['id']}"
+    tag = owner.get(path)["ETag"]
+    again = owner.get(path, **{"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again["ETag"] == tag
+    assert "X-Credits-Charged" not in again
+    succeed(worker, job["id"])
+    assert owner.get(path, **{"If-None-Match": tag}).status_code == 200
+
+
+def test_etag_follows_the_row_not_the_links(
+    owner: Person, done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"jobs/{done['id']}"
+    first = owner.get(path)
+    later = time.time() + 10
+    monkeypatch.setattr("time.time", lambda: later)
+    second = owner.get(path)
+    assert first["ETag"] == second["ETag"]
+    assert first.json()["results"][0]["url"] != second.json()["results"][0]["url"]
+
+
+@pytest.mark.parametrize("header", ["*", 'W/"x", {tag}', "{strong}"])
+def test_etag_is_compared_weakly_and_in_lists(owner: Person, header: str) -> None:
+    path = f"jobs/{owner.submit()['id']}"
+    tag = owner.get(path)["ETag"]
+    given = header.format(tag=tag, strong=tag.removeprefix("W/"))
+    assert owner.get(path, **{"If-None-Match": given}).status_code == 304
+
+
+def test_head_is_get_without_its_body(owner: Person, done: dict[str, Any]) -> None:
+    for path in (f"jobs/{done['id']}", f"jobs/{done['id']}/result", "jobs", "account"):
+        url = f"/api/v1/{path}"
+        answer = owner.client.head(url, headers=owner.headers)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer["Content-Type"] == owner.get(path)["Content-Type"]
+
+
+# Whose it is
+
+CALLS = [
+    ("get", ""),
+    ("delete", ""),
+    ("post", "/cancel"),
+    ("get", "/result"),
+    ("get", "/result/0"),
+]
+
+
+@pytest.mark.parametrize(("method", "suffix"), CALLS)
+def test_job_of_somebody_else_is_404_like_none(
+    stranger: Person, done: dict[str, Any], method: str, suffix: str
+) -> None:
+    theirs = getattr(stranger, method)(f"jobs/{done['id']}{suffix}")
+    none = getattr(stranger, method)(f"jobs/{NONE}{suffix}")
+    assert problem(theirs, 404, "not_found") | {"request_id": ""} == problem(
+        none, 404, "not_found"
+    ) | {"request_id": ""}
+
+
+@pytest.mark.parametrize(("method", "suffix"), CALLS)
+def test_job_of_the_other_mode_is_404(
+    owner: Person, done: dict[str, Any], method: str, suffix: str
+) -> None:
+    tester = person(owner.user, test=True)
+    answer = getattr(tester, method)(f"jobs/{done['id']}{suffix}")
+    problem(answer, 404, "not_found")
+    assert tester.get("jobs").json()["items"] == []
+    Job.objects.update(test=True)
+    problem(getattr(owner, method)(f"jobs/{done['id']}{suffix}"), 404, "not_found")
+    assert owner.get("jobs").json()["items"] == []
+
+
+@pytest.mark.parametrize(("method", "suffix"), CALLS)
+def test_job_without_a_key_is_401(
+    nobody: Person, done: dict[str, Any], method: str, suffix: str
+) -> None:
+    answer = getattr(nobody, method)(f"jobs/{done['id']}{suffix}")
+    problem(answer, 401, "unauthenticated")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("text", IDS)
+def test_id_that_cannot_exist_is_404(
+    owner: Person, done: dict[str, Any], text: str
+) -> None:
+    given = text.format(ID=done["id"].upper(), id=done["id"])
+    if given != done["id"]:
+        for suffix in ("", "/result"):
+            problem(owner.get(f"jobs/{given}{suffix}"), 404, "not_found")
+
+
+def test_everything_but_the_schema_needs_a_key(nobody: Person) -> None:
+    for path in ("jobs", "account", "ledger", "operations"):
+        problem(nobody.get(path), 401, "unauthenticated")
+    for path in ("jobs", "estimate"):
+        problem(nobody.post(path, {}), 401, "unauthenticated")
+
+
+def test_key_in_query_or_cookie_or_body_is_not_looked_at(owner: Person) -> None:
+    key = owner.headers["X-API-Key"]
+    owner.client.cookies["api_key"] = key
+    answer = owner.client.get("/api/v1/jobs", {"api_key": key, "X-API-Key": key})
+    problem(answer, 401, "unauthenticated")
+
+
+SCOPED = [
+    ("get", "jobs", "jobs:read"),
+    ("post", "jobs", "jobs:write"),
+    ("get", f"jobs/{NONE}", "jobs:read"),
+    ("get", f"jobs/{NONE}/result", "jobs:read"),
+    ("delete", f"jobs/{NONE}", "jobs:write"),
+    ("post", f"jobs/{NONE}/cancel", "jobs:write"),
+    ("get", "account", "account:read"),
+    ("get", "ledger", "account:read"),
+    ("post", "estimate", "jobs:read"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), SCOPED)
+def test_key_without_the_scope_is_403(method: str, path: str, scope: str) -> None:
+    others = [s for s in ("jobs:read", "jobs:write", "account:read") if s != scope]
+    limited = person(user_with("1"), scopes=others)
+    problem(getattr(limited, method)(path), 403, "forbidden")
+    allowed = person(limited.user, scopes=[scope])
+    assert getattr(allowed, method)(path).status_code not in {401, 403}
+
+
+def test_key_that_is_over_says_how(owner: Person) -> None:
+    assert owner.user is not None
+    issuing.revoke(owner.user.api_keys.get())
+    time.sleep(1.1)
+    problem(owner.get("jobs"), 401, "key_revoked")
+
+
+# Methods and paths
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("jobs", "GET, POST, HEAD, OPTIONS"),
+        (f"jobs/{NONE}", "GET, DELETE, HEAD, OPTIONS"),
+        (f"jobs/{NONE}/cancel", "POST, OPTIONS"),
+        (f"jobs/{NONE}/result", "GET, HEAD, OPTIONS"),
+        ("account", "GET, HEAD, OPTIONS"),
+        ("estimate", "POST, OPTIONS"),
+        ("schema", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_method_that_is_not_there_is_405(
+    owner: Person, path: str, allowed: str
+) -> None:
+    answer = owner.client.put(f"/api/v1/{path}", headers=owner.headers)
+    problem(answer, 405, "method_not_allowed")
+    assert answer["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "path", ["", "jobs/", "nothing", f"jobs/{NONE}/", f"jobs/{NONE}/events", "Jobs"]
+)
+def test_path_that_is_not_there_is_404(owner: Person, path: str) -> None:
+    problem(owner.get(path), 404, "not_found")
+
+
+# Cancel and delete
+
+
+def test_cancel_ends_the_job_and_gives_the_credits_back(owner: Person) -> None:
+    job = owner.submit()
+    answer = owner.post(f"jobs/{job['id']}/cancel")
+    assert answer.status_code == 200
+    assert answer["X-Credits-Charged"] == "0.0000"
+    assert answer["X-Credits-Remaining"] == "5.0000"
+    cancelled = answer.json()
+    assert (cancelled["status"], cancelled["results"]) == ("cancelled", [])
+    assert owner.post(f"jobs/{job['id']}/cancel").json() == cancelled
+
+
+def test_cancel_after_the_end_is_409(owner: Person, done: dict[str, Any]) -> None:
+    answer = owner.post(f"jobs/{done['id']}/cancel")
+    assert problem(answer, 409, "job_not_cancellable")["status_now"] == "succeeded"
+
+
+def test_delete_erases_files_and_keeps_the_row(
+    owner: Person, done: dict[str, Any]
+) -> None:
+    assert list(store().list()) != []
+    for _ in range(2):
+        answer = owner.delete(f"jobs/{done['id']}")
+        assert (answer.status_code, answer.content) == (204, b"")
+    assert list(store().list()) == []
+    shown = owner.get(f"jobs/{done['id']}").json()
+    assert shown["results"] == [] and shown["erased_at"]
+    assert shown["status"] == "succeeded"
+
+
+def test_delete_of_an_unfinished_job_is_409(owner: Person) -> None:
+    job = owner.submit()
+    problem(owner.delete(f"jobs/{job['id']}"), 409, "job_not_ended")
+    assert owner.get(f"jobs/{job['id']}").json()["erased_at"] is None
+
+
+# Results
+
+
+def body_of(answer: Any) -> bytes:
+    return b"".join(answer.streaming_content)
+
+
+@pytest.mark.parametrize("suffix", ["result", "result/0"])
+def test_result_is_the_file(owner: Person, done: dict[str, Any], suffix: str) -> None:
+    answer = owner.get(f"jobs/{done['id']}/{suffix}")
+    assert answer.status_code == 200 and body_of(answer) == PNG
+    assert answer["Content-Type"] == "image/png"
+    assert answer["Content-Length"] == str(len(PNG))
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Cache-Control"] == "private"
+    name = f'attachment; filename="removebg-{done["id"][-12:]}.png"'
+    assert answer["Content-Disposition"] == name
+    assert answer["X-Credits-Charged"] == "0.0100"
+    assert answer["X-Credits-Remaining"] == "4.9900"
+
+
+def test_result_of_an_unfinished_job_is_409(owner: Person) -> None:
+    job = owner.submit()
+    answer = owner.get(f"jobs/{job['id']}/result")
+    assert problem(answer, 409, "job_not_succeeded")["status_now"] == "queued"
+
+
+@pytest.mark.parametrize("index", ["1", "00", "-1", "99999", "x", "0/"])
+def test_result_of_no_such_index_is_404(
+    owner: Person, done: dict[str, Any], index: str
+) -> None:
+    problem(owner.get(f"jobs/{done['id']}/result/{index}"), 404, "not_found")
+
+
+def test_result_that_is_erased_is_404(owner: Person, done: dict[str, Any]) -> None:
+    owner.delete(f"jobs/{done['id']}")
+    problem(owner.get(f"jobs/{done['id']}/result"), 404, "result_erased")
+    problem(owner.get(f"jobs/{done['id']}/result/7"), 404, "result_erased")
+
+
+def test_result_that_has_expired_is_404_before_the_sweep(
+    owner: Person, done: dict[str, Any]
+) -> None:
+    job = Job.objects.get()
+    assert job.ended_at is not None
+    Job.objects.update(expires_at=job.ended_at)
+    problem(owner.get(f"jobs/{done['id']}/result"), 404, "result_erased")
+
+
+def test_result_that_is_known_is_304(owner: Person, done: dict[str, Any]) -> None:
+    tag = f'"{done["results"][0]["sha256"]}"'
+    answer = owner.get(f"jobs/{done['id']}/result", **{"If-None-Match": tag})
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_result_in_s3_is_a_redirect(
+    owner: Person,
+    done: dict[str, Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    settings.STORAGE_URL = "s3://bucket"
+    settings.S3_ENDPOINT_URL = "http://127.0.0.1:9"
+    assert isinstance(storage.store(), S3Store)
+    for path in (f"jobs/{done['id']}/result", link_of(done)):
+        answer = owner.get(path)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("http://127.0.0.1:9/bucket/results/")
+        assert "X-Amz-Signature=" in answer["Location"]
+
+
+# Links
+
+
+def link_of(job: dict[str, Any]) -> str:
+    url = str(job["results"][0]["url"])
+    assert url.startswith(f"https://nijika.example/files/{job['id']}/0?")
+    return url.removeprefix("https://nijika.example")
+
+
+def test_link_needs_no_key(nobody: Person, done: dict[str, Any]) -> None:
+    answer = nobody.get(link_of(done))
+    assert answer.status_code == 200 and body_of(answer) == PNG
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert "X-Credits-Remaining" not in answer
+
+
+def test_link_that_was_changed_is_refused(nobody: Person, done: dict[str, Any]) -> None:
+    link = link_of(done)
+    path, query = link.split("?")
+    expires = re.findall(r"expires=(\d+)", query)[0]
+    changed = [
+        link.replace("/0?", "/1?"),
+        link.replace(done["id"], NONE),
+        link.replace(expires, str(int(expires) + 1)),
+        link.replace(f"expires={expires}", "expires="),
+        link.replace(f"expires={expires}", "expires=9" + "9" * 5000),
+        link.replace(f"expires={expires}", f"expires=+{expires}"),
+        link.replace("signature=", "signature=A"),
+        link.split("&")[0],
+        path,
+        path + "?expires=%00&signature=%ff",
+    ]
+    for one in changed:
+        problem(nobody.get(one), 403, "forbidden")
+
+
+def test_link_ends_after_an_hour(
+    nobody: Person, done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, now = link_of(done), time.time()
+    monkeypatch.setattr(links.time, "time", lambda: now + 3590)
+    assert nobody.get(link).status_code == 200
+    monkeypatch.setattr(links.time, "time", lambda: now + 3610)
+    problem(nobody.get(link), 403, "forbidden")
+
+
+def test_link_to_an_erased_result_is_404(
+    owner: Person, nobody: Person, done: dict[str, Any]
+) -> None:
+    owner.delete(f"jobs/{done['id']}")
+    problem(nobody.get(link_of(done)), 404, "result_erased")
+
+
+# Lists
+
+
+def ids_of(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [job["id"] for job in answer.json()["items"]]
+
+
+def test_list_has_the_newest_first_and_only_ones_own(
+    owner: Person, stranger: Person
+) -> None:
+    mine = [owner.submit(operation="edit")["id"] for _ in range(3)]
+    theirs = stranger.submit(operation="edit")["id"]
+    assert ids_of(owner.get("jobs")) == mine[::-1]
+    assert ids_of(stranger.get("jobs")) == [theirs]
+
+
+def test_pages_go_through_all_while_jobs_are_added(owner: Person) -> None:
+    made = [owner.submit(operation="edit")["id"] for _ in range(5)]
+    seen, cursor = [], ""
+    while True:
+        page = owner.get(f"jobs?limit=2{cursor}").json()
+        seen += [job["id"] for job in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+        owner.submit(operation="edit")
+    assert seen == made[::-1]
+
+
+def test_page_that_is_just_full_is_the_last(owner: Person) -> None:
+    owner.submit(operation="edit")
+    assert owner.get("jobs?limit=1").json()["next_cursor"] is None
+
+
+def test_filters_leave_what_they_say(owner: Person) -> None:
+    first, second = owner.submit(operation="edit"), owner.submit()
+    owner.post(f"jobs/{first['id']}/cancel")
+    assert ids_of(owner.get("jobs?status=cancelled")) == [first["id"]]
+    assert ids_of(owner.get("jobs?operation=removebg")) == [second["id"]]
+    assert ids_of(owner.get("jobs?operation=removebg&status=cancelled")) == []
+    assert ids_of(owner.get("jobs?operation=never")) == []
+
+
+def test_times_are_compared_as_they_are_shown(owner: Person) -> None:
+    job = owner.submit()
+    shown = job["created_at"]
+    later = Job.objects.get().created_at + timedelta(milliseconds=1)
+    after = later.isoformat().replace("+00:00", "%2B00:00")
+    assert ids_of(owner.get(f"jobs?created_after={shown}")) == []
+    assert ids_of(owner.get(f"jobs?created_before={shown}")) == []
+    assert ids_of(owner.get(f"jobs?created_before={after}")) == [job["id"]]
+    assert ids_of(owner.get("jobs?created_after=2020-01-01T00:00:00Z")) == [job["id"]]
+    assert ids_of(owner.get("jobs?created_after=2020-01-01T00:00:00-05:30")) != []
+
+
+BAD_QUERIES = [
+    ("limit=0", "limit", "range"),
+    ("limit=101", "limit", "range"),
+    ("limit=-1", "limit", "range"),
+    ("limit=x", "limit", "range"),
+    ("limit=%D9%A3", "limit", "range"),
+    ("limit=", "limit", "range"),
+    ("limit=1&limit=1", "limit", "repeated"),
+    ("status=done", "status", "choice"),
+    ("status=", "status", "choice"),
+    ("status=queued&status=running", "status", "repeated"),
+    ("operation=%00", "operation", "format"),
+    ("operation=A", "operation", "format"),
+    ("created_after=yesterday", "created_after", "format"),
+    ("created_after=2026-01-01", "created_after", "format"),
+    ("created_after=2026-01-01T00:00:00", "created_after", "format"),
+    ("created_after=2026-13-01T00:00:00Z", "created_after", "format"),
+    ("created_after=2026-01-01T00:00:60Z", "created_after", "format"),
+    ("created_before=2026-01-01T00:00:00%2B25:00", "created_before", "format"),
+    ("created_before=9999-12-31T23:59:59.999999Z", "created_before", "format"),
+    ("cursor=", "cursor", "format"),
+    ("cursor=x", "cursor", "format"),
+    ("cursor=%00", "cursor", "format"),
+    ("cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "cursor", "format"),
+    ("page=2", "page", "unknown"),
+    ("Limit=2", "Limit", "unknown"),
+    ("%00=2", "?", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("query", "field", "code"), BAD_QUERIES)
+def test_query_that_is_wrong_is_named(
+    owner: Person, query: str, field: str, code: str
+) -> None:
+    assert fields_of(owner.get(f"jobs?{query}")) == {(field, code)}
+
+
+def test_cursor_is_good_for_its_own_list_only(owner: Person) -> None:
+    for _ in range(2):
+        owner.submit(operation="edit")
+    cursor = owner.get("jobs?limit=1").json()["next_cursor"]
+    assert fields_of(owner.get(f"ledger?cursor={cursor}")) == {("cursor", "format")}
+    for changed in (cursor[:-1], cursor + "A", cursor + "=", cursor.swapcase()):
+        answer = owner.get(f"jobs?cursor={changed}")
+        assert fields_of(answer) == {("cursor", "format")}
+
+
+@pytest.mark.parametrize("path", ["account", "schema", f"jobs/{NONE}"])
+def test_query_on_what_takes_none_is_refused(owner: Person, path: str) -> None:
+    assert fields_of(owner.get(f"{path}?limit=1")) == {("limit", "unknown")}
+
+
+LISTS = [
+    "",
+    "?status=queued",
+    "?operation=edit",
+    "?created_after=2020-01-01T00:00:00Z",
+]
+
+
+@pytest.mark.parametrize("query", LISTS)
+def test_lists_read_an_index_and_no_whole_table(owner: Person, query: str) -> None:
+    for _ in range(2):
+        owner.submit(operation="edit")
+    cursor = owner.get("jobs?limit=1").json()["next_cursor"]
+    with CaptureQueriesContext(connection) as queries:
+        owner.get(f"jobs{query or '?limit=1'}&cursor={cursor}")
+    (listing,) = [one["sql"] for one in queries if "jobs_job" in one["sql"]]
+    with connection.cursor() as cursor_:
+        cursor_.execute("SET enable_seqscan = off; SET enable_sort = off")
+        cursor_.execute(f"EXPLAIN {listing}")
+        plan = "\n".join(row[0] for row in cursor_.fetchall())
+        cursor_.execute("RESET enable_seqscan; RESET enable_sort")
+    assert "Index Scan using job_list" in plan and "Sort" not in plan, plan
