@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 LINK_PATH = "/internal/link"
 LINK_LIMIT_BYTES = 16_000_000
 MULTIPART_OVERHEAD_BYTES = 1_000_000
-OTHER_CONNECTIONS = 6
-"""The listener's, the two of combined submits, and some for a look at health."""
+OTHER_CONNECTIONS = 10
+"""The listener's, those of combined submits, and some to spare."""
 
 
 def refusal() -> str | None:

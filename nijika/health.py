@@ -143,6 +143,9 @@ class _Kept:
         self._report: dict[str, Any] | None = None
         self._until = 0.0
 
+    def clear(self) -> None:
+        self._report = None
+
     def get(self) -> dict[str, Any]:
         if self._report is not None and time.monotonic() < self._until:
             return self._report
@@ -156,3 +159,8 @@ class _Kept:
 
 
 _report = _Kept()
+
+
+def forget() -> None:
+    """Look afresh at the next request."""
+    _report.clear()

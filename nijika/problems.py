@@ -77,6 +77,8 @@ def response(error: NijikaError, request_id: str) -> HttpResponse:
     )
     for name, value in error.headers.items():
         answer[name] = value
+    # What is worth a line has one already; Django would add one per refusal.
+    answer._has_been_logged = True  # type: ignore[attr-defined]
     return answer
 
 
@@ -132,7 +134,6 @@ def instead_of(answer: HttpResponseBase, request_id: str) -> HttpResponseBase:
     for name in ("Allow", "Retry-After"):
         if name in answer.headers:
             problem[name] = answer.headers[name]
-    answer.close()
     return problem
 
 

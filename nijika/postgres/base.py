@@ -15,6 +15,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return False
         socket = self.connection.pgconn
         try:
+            # The server's last words may stand before the end: read past them.
+            socket.consume_input()
             socket.consume_input()
         except psycopg.Error:
             return False

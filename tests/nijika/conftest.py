@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,26 +32,24 @@ class Site:
 
     def __init__(self, module: str, **environment: str) -> None:
         self.port = free_port()
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", module],
             env=os.environ | {"NIJIKA_PORT": str(self.port)} | environment,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
         )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert "listening" in line, line + self.process.stdout.read()
         self._wait()
 
     def _wait(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 30
         while True:
             try:
                 self.connect().close()
                 return
             except OSError:
-                assert time.monotonic() < end and self.process.poll() is None
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise AssertionError(self.stop()) from None
                 time.sleep(0.02)
 
     def connect(self, timeout_s: float = 20) -> socket.socket:
@@ -75,8 +74,13 @@ class Site:
         """End it by SIGTERM. Returns what it wrote."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        output, _ = self.process.communicate(timeout=20)
-        return str(output)
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+        self._output.seek(0)
+        with self._output:
+            return self._output.read()
 
 
 def read_reply(connection: socket.socket) -> Reply:

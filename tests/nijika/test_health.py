@@ -1,0 +1,135 @@
+import socket
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from jobs import control_signs
+from jobs.models import Worker
+from nijika import health
+
+pytestmark = pytest.mark.django_db
+
+
+def services() -> dict[str, str]:
+    report = health.look()
+    return {name: s["status"] for name, s in report["services"].items()} | {
+        "overall": report["status"]
+    }
+
+
+@pytest.fixture
+def everything() -> None:
+    control_signs.forget()
+    for loop in health.NEEDED_LOOPS:
+        control_signs.give(loop)
+    Worker.objects.create(
+        name="cpu-1", incarnation=1, queue="cpu", slots=1, free_slots=1
+    )
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_with_everything_up_is_healthy(client: Client) -> None:
+    health.forget()
+    reply = client.get("/api/health")
+
+    assert reply.status_code == 200
+    assert reply.json()["status"] == "healthy"
+    assert reply.json()["services"]["queue:cpu"]["workers"] == 1
+    assert reply["Cache-Control"] == "no-store"
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_without_a_live_worker_is_degraded(settings: Settings) -> None:
+    ago = "clock_timestamp() - interval '1 minute'"
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jobs_worker SET seen_at = {ago}")
+
+    assert services()["queue:cpu"] == "unhealthy"
+    assert services()["overall"] == "degraded"
+    settings.SCALE_TO_ZERO_QUEUES = ["cpu"]
+    assert services()["overall"] == "healthy"
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_without_control_is_degraded() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs_controlsign SET seen_at = seen_at - interval '1 minute'"
+            " WHERE loop = 'reaping'"
+        )
+
+    assert services()["control"] == "unhealthy"
+    assert services()["overall"] == "degraded"
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_without_redis_is_degraded(settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    found = services()
+
+    assert (found["redis"], found["broker"]) == ("unhealthy", "healthy")
+    assert found["overall"] == "degraded"
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_without_storage_is_degraded(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    settings.STORAGE_URL = f"file://{file}/below"
+
+    assert services()["storage"] == "unhealthy"
+
+
+def test_health_without_the_database_is_unhealthy_and_ready_is_503(
+    client: Client,
+) -> None:
+    health.forget()
+    with patch.object(connection, "cursor", side_effect=OperationalError):
+        reply = client.get("/api/health")
+        ready = client.get("/health/ready")
+
+    assert (reply.status_code, reply.json()["status"]) == (200, "unhealthy")
+    assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
+
+
+def test_ready_asks_the_database_alone(client: Client, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    assert client.get("/health/ready").status_code == 200
+    assert client.post("/health/ready").status_code == 405
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_is_looked_at_once_a_second(
+    client: Client, django_assert_num_queries: object
+) -> None:
+    health.forget()
+    client.get("/api/health")
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        assert client.get("/api/health").json()["status"] == "healthy"
+
+
+def test_control_gives_its_sign_once_a_second(
+    django_assert_num_queries: object,
+) -> None:
+    control_signs.forget()
+    control_signs.give("dispatch")
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        control_signs.give("dispatch")
+    assert "dispatch" in control_signs.living()
+
+
+@pytest.mark.usefixtures("everything")
+def test_frozen_redis_does_not_hold_health_up(settings: Settings) -> None:
+    """It accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        began = time.monotonic()
+        assert services()["redis"] == "unhealthy"
+        assert time.monotonic() - began < 3
