@@ -26,6 +26,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import (
     DataError,
     IntegrityError,
+    InterfaceError,
     OperationalError,
     connection,
     transaction,
@@ -62,7 +63,7 @@ def handle(call: Call) -> Answer:
     known_specs, heard = _hear(call)
     if heard is None:
         return Answer(status="stale", incarnation=_incarnation(call.name))
-    stored = _store(call.reports)
+    stored = _stored_if_possible(call.reports)
     if call.specs:
         _announce(call)
     news.announce(heard.changed | stored.changed)
@@ -123,8 +124,11 @@ def _announce(call: Call) -> None:
         with transaction.atomic():
             engines.announce(call.specs)
     except DataError:
-        # Asking again would bring the same, and every call would fail.
+        # Asking again would only bring the same.
         logger.exception("the specs of %s cannot be kept", call.name)
+    except (OperationalError, InterfaceError):
+        logger.exception("the specs of %s are not kept yet", call.name)
+        return
     with connection.cursor() as cursor:
         cursor.execute(_KNOWS_SPECS, _head(call))
 
@@ -193,6 +197,18 @@ def _head(call: Call) -> dict[str, str | int]:
 
 
 # What it reports
+
+
+def _stored_if_possible(reports: Sequence[Report]) -> _Stored:
+    """What came of the reports; without the database nothing, and they come again.
+
+    The claims of this call are granted by now: an error would hide that.
+    """
+    try:
+        return _store(reports)
+    except (OperationalError, InterfaceError):
+        logger.exception("%s reports could not be stored", len(reports))
+        return _Stored(acknowledged=set(), changed=set())
 
 
 def _store(reports: Sequence[Report]) -> _Stored:

@@ -174,6 +174,32 @@ def test_cancel_of_a_locked_wallet_lets_the_job_go(user: User) -> None:
     check_books()
 
 
+def test_database_lost_while_a_report_waits_keeps_the_grants(user: User) -> None:
+    """The claim is committed by then, so its worker has to hear of it."""
+    worker = TestWorker().hello()
+    ending, new = submit(user, 2)
+    run, claim = worker.start(ending), run_of(new)
+    with wallet_locked(user):
+        cutting = threading.Timer(0.4, cut_who_waits)
+        cutting.start()
+        answer = worker.say(claims=(claim,), reports=(success(run),))
+        cutting.join()
+    connection.close()
+    assert [grant.granted for grant in answer.grants] == [True]
+    assert answer.acknowledged == ()
+    assert worker.report(success(run)) == {run}
+    check_books()
+
+
+def cut_who_waits() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    connection.close()
+
+
 def job_locked(job: UUID) -> AbstractContextManager[Callable[[], None]]:
     return locked("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [job])
 
