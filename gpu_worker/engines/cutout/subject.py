@@ -26,6 +26,8 @@ Route = Literal["uniform", "vote", "saliency"]
 
 WORK_SIDE_PX = 320
 WORK_PIXELS = 76_800
+# OpenCV's superpixels crash on pictures of a few rows or columns.
+LEAST_SIDE_PX = 32
 # GrabCut is slowest on what is hardest to cut: there the size is reduced.
 LOW_CONTRAST = 450.0
 LOW_CONTRAST_SIDE_PX = 240
@@ -81,11 +83,15 @@ def find(rgb: Pixels) -> Subject:
 
 
 def _working_size(rgb: Pixels) -> Pixels:
+    """Small enough to be quick, and no side too short; proportions may suffer."""
     height, width = rgb.shape[:2]
     area_side = (WORK_PIXELS * max(height, width) / min(height, width)) ** 0.5
     small = shrink(rgb, min(WORK_SIDE_PX, int(area_side)))
     contrast = sum(_contrast(small, axis) for axis in (0, 1))
-    return small if contrast > LOW_CONTRAST else shrink(small, LOW_CONTRAST_SIDE_PX)
+    if contrast <= LOW_CONTRAST:
+        small = shrink(small, LOW_CONTRAST_SIDE_PX)
+    size = max(LEAST_SIDE_PX, small.shape[1]), max(LEAST_SIDE_PX, small.shape[0])
+    return cv2.resize(small, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _contrast(rgb: Pixels, axis: int) -> float:
@@ -138,8 +144,8 @@ def _without_bars(small: Pixels) -> tuple[slice, slice]:
 
 
 def _inner(varied: Mask) -> slice:
-    used = np.flatnonzero(varied)
-    if len(used) == 0 or used[-1] + 1 - used[0] < LEAST_INSIDE * len(varied):
+    used, least = np.flatnonzero(varied), max(LEAST_INSIDE * len(varied), LEAST_SIDE_PX)
+    if len(used) == 0 or used[-1] + 1 - used[0] < least:
         return slice(0, len(varied))
     return slice(int(used[0]), int(used[-1]) + 1)
 

@@ -1,0 +1,187 @@
+"""resize/imaging: sizes by every fit, formats, and pixels that are right."""
+
+import numpy as np
+import pytest
+
+from gpu_worker import pixels
+from gpu_worker.engines import resizing
+from gpu_worker.engines.imaging import Resize
+from gpu_worker.errors import InvalidImage, LimitExceeded
+from tests.gpu_worker.engines.pictures import (
+    DATA,
+    FORMATS,
+    Silent,
+    item,
+    plain,
+    refuses,
+    run,
+    save,
+    seen,
+)
+
+# What becomes of 400 x 200, by (fit, width, height).
+SIZES = [
+    ("cover", 100, 100, (100, 100)),
+    ("contain", 100, 100, (100, 100)),
+    ("fill", 100, 100, (100, 100)),
+    ("inside", 100, 100, (100, 50)),
+    ("outside", 100, 100, (200, 100)),
+    ("cover", 100, None, (100, 50)),
+    ("contain", None, 100, (200, 100)),
+    ("fill", 100, None, (100, 50)),
+    ("inside", None, 30, (60, 30)),
+    ("outside", 40, None, (40, 20)),
+    ("inside", 1, 1, (1, 1)),
+]
+# The same for a box that is larger than the picture, without and with `enlarge`.
+LARGER = [
+    ("cover", 800, 100, (400, 100), (800, 100)),
+    ("cover", 800, 800, (400, 200), (800, 800)),
+    ("contain", 800, 800, (800, 800), (800, 800)),
+    ("fill", 800, 100, (400, 100), (800, 100)),
+    ("inside", 800, 800, (400, 200), (800, 400)),
+    ("outside", 800, 800, (400, 200), (1600, 800)),
+    ("inside", 800, None, (400, 200), (800, 400)),
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Resize:
+    made = Resize()
+    made.load()
+    return made
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """400 x 200, the left half red, the right half blue."""
+    halves = plain(200, 400, (220, 20, 20))
+    halves[:, 200:] = (20, 20, 220)
+    return save(tmp_path, halves)
+
+
+@pytest.mark.parametrize(("fit", "width", "height", "size"), SIZES)
+def test_each_fit_gives_its_size(engine, picture, fit, width, height, size):
+    box = {"width": width, "height": height}
+    wanted = {name: side for name, side in box.items() if side}
+    result = run(engine, picture, fit=fit, **wanted)
+    assert (result.width_px, result.height_px) == size
+    assert seen(result).shape[1::-1] == size
+
+
+@pytest.mark.parametrize(("fit", "width", "height", "kept", "enlarged"), LARGER)
+def test_only_enlarge_makes_a_picture_larger(
+    engine, picture, fit, width, height, kept, enlarged
+):
+    box = {"width": width, "height": height}
+    wanted = {"fit": fit} | {name: side for name, side in box.items() if side}
+    for enlarge, size in ((False, kept), (True, enlarged)):
+        result = run(engine, picture, enlarge=enlarge, **wanted)
+        assert (result.width_px, result.height_px) == size
+
+
+def test_cover_crops_from_the_centre(engine, picture):
+    shown = seen(run(engine, picture, width=100, height=200))
+    assert shown[100, 10].tolist() == pytest.approx([220, 20, 20], abs=3)
+    assert shown[100, 90].tolist() == pytest.approx([20, 20, 220], abs=3)
+
+
+def test_contain_pads_with_nothing_and_a_jpeg_with_white(engine, picture):
+    clear = seen(run(engine, picture, width=100, height=100, fit="contain"))
+    assert clear[5, 50].tolist() == [0, 0, 0, 0]
+    assert clear[50, 10].tolist() == pytest.approx([220, 20, 20, 255], abs=3)
+    wanted = {"width": 100, "height": 100, "fit": "contain", "format": "jpg"}
+    assert seen(run(engine, picture, **wanted))[5, 50].tolist() == [255, 255, 255]
+
+
+def test_a_turned_photo_is_resized_upright_like_libvips_does(engine):
+    photo = FORMATS / "jpeg_exif_orientation_6.jpg"
+    ours = seen(run(engine, photo, "image/jpeg", width=320)).astype(int)
+    theirs = pixels.decode(DATA / "operations" / "op_orient_landscape_6.jpg")
+    assert ours.shape == theirs.shape == (240, 320, 3)
+    assert np.abs(_quarter(ours) - _quarter(theirs.astype(int))).mean() < 3
+
+
+def test_what_is_hidden_under_alpha_zero_does_not_bleed_into_the_edge(engine, tmp_path):
+    picture = plain(200, 200, (255, 255, 255, 255))
+    picture[:, :100] = (255, 0, 255, 0)
+    shown = seen(run(engine, save(tmp_path, picture), width=37))
+    visible = shown[shown[..., 3] > 40]
+    assert (visible[:, 1] > 240).all()
+
+
+def test_a_fine_pattern_becomes_its_mean_without_moire(engine, tmp_path):
+    picture = plain(400, 400, (0, 0, 0))
+    picture[:, ::2] = 254
+    shown = seen(run(engine, save(tmp_path, picture), width=50))
+    assert np.abs(shown.astype(int) - 127).max() < 6
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        ("image/png", {}, "image/png"),
+        ("image/jpeg", {}, "image/jpeg"),
+        ("image/heic", {}, "image/jpeg"),
+        ("image/heic", {"fit": "contain"}, "image/png"),
+        ("image/png", {"format": "webp", "quality": 20}, "image/webp"),
+        ("image/png", {"format": "jpg"}, "image/jpeg"),
+    ],
+)
+def test_the_format_is_the_wanted_or_the_inputs_own(
+    engine, picture, given, wanted, expected
+):
+    result = run(engine, picture, given, width=90, height=90, **wanted)
+    assert result.content_type == expected
+    assert pixels.decode(result.data).shape[:2] == (90, 90)
+
+
+def test_quality_decides_about_the_bytes(engine):
+    photo = FORMATS / "jpeg_icc_photo.jpg"
+    low, high = (
+        run(engine, photo, width=200, format="jpg", quality=quality)
+        for quality in (20, 95)
+    )
+    assert len(low.data) * 3 < len(high.data)
+
+
+def test_a_size_that_no_side_may_have_is_refused():
+    wanted = {"width": 7000, "height": 7000, "fit": "outside", "enlarge": True}
+    with pytest.raises(LimitExceeded):
+        resizing.plan((10, 1000), wanted)
+
+
+def test_a_damaged_image_is_refused_as_such(engine):
+    with pytest.raises(InvalidImage):
+        engine.run([item(FORMATS / "jpeg_truncated.jpg", width=10)], Silent())
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"fit": "cover"},
+        {"width": 0},
+        {"width": 7001},
+        {"width": 10, "fit": "crop"},
+        {"width": 10, "quality": 50},
+        {"width": 10, "format": "png", "quality": 50},
+        {"width": 10, "format": "gif"},
+        {"width": 10, "format": "jpg", "quality": 101},
+        {"width": 10, "blur": 3},
+    ],
+)
+def test_the_schema_refuses(wanted):
+    assert refuses(Resize, **wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"width": 1}, {"height": 7000, "format": "webp", "quality": 1}]
+)
+def test_the_schema_accepts(wanted):
+    assert not refuses(Resize, **wanted)
+
+
+def _quarter(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[0] // 4, picture.shape[1] // 4
+    return picture.reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
