@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 from gpu_worker.contract import EngineSpec
 from gpu_worker.engines.base import Arrays, Hooks, Item, Outcome, Placement, Result
 
-STARTS = "NIJIKA_TEST_STARTS"
-"""A file to which every start of an engine appends `job_id\\n`."""
-
 
 def parameters(**properties: Any) -> dict[str, Any]:
+    """A schema. `note` is a file to which every start of the job appends its id: a
+    parameter, because the worker's children see nothing of its environment."""
+    properties["note"] = {"type": "string", "default": ""}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -30,7 +30,7 @@ def spec(operation: str, **rest: Any) -> EngineSpec:
 
 
 def note_start(item: Item) -> None:
-    if path := os.environ.get(STARTS):
+    if path := item.parameters["note"]:
         with open(path, "a") as file:
             file.write(f"{item.job_id}\n")
 

@@ -20,8 +20,7 @@ def main(seconds: float = 600, seed: int | None = None) -> int:
 
 def _storm(folder: Path, seconds: float, seed: int) -> int:
     began = time.monotonic()
-    settings = engines.SETTINGS | SETTINGS | {engines.STARTS: str(folder / "starts")}
-    with house(folder, settings=settings) as home:
+    with house(folder, settings=engines.SETTINGS | SETTINGS) as home:
         home.sql(engines.PRICES)
         home.sql("UPDATE billing_price SET credits = 0.001")
 

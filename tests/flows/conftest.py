@@ -15,10 +15,7 @@ def home() -> Iterator[House]:
     Tests may break anything in it, and leave it running as they found it.
     """
     with tempfile.TemporaryDirectory(prefix="nijika-house-") as folder:
-        starts = Path(folder, "starts")
-        starts.touch()
-        settings = engines.SETTINGS | {engines.STARTS: str(starts)}
-        with house(Path(folder), settings=settings) as built:
+        with house(Path(folder), settings=engines.SETTINGS) as built:
             built.sql(engines.PRICES)
             yield built
 

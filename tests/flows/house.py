@@ -58,6 +58,10 @@ class House:
 
     stack: Stack
 
+    @property
+    def _notes(self) -> Path:
+        return self.stack.folder / "starts"
+
     # As a user
 
     def call(
@@ -95,6 +99,8 @@ class House:
         timeout_s: float = 30,
         **parameters: Any,
     ) -> Answer:
+        if operation in engines.OPERATIONS:
+            parameters["note"] = str(self._notes)
         body, kind = multipart(operation, image, parameters)
         headers = {"Content-Type": kind}
         if idempotency_key:
@@ -233,8 +239,7 @@ class House:
 
     def starts(self, job_id: str) -> int:
         """How often an engine of `tests.engines` has started this job."""
-        path = Path(self.stack.environment[engines.STARTS])
-        return path.read_text().split().count(job_id)
+        return self._notes.read_text().split().count(job_id)
 
     def stored(self, job_id: str) -> list[str]:
         """The job's result files, as paths below `results/<job>/`."""
@@ -247,7 +252,8 @@ class House:
 
     def entries(self, job_id: str) -> list[tuple[str, str]]:
         query = """
-            SELECT kind, amount::text FROM billing_entry WHERE reference = %s ORDER BY id
+            SELECT kind, amount::text FROM billing_entry
+            WHERE reference = %s ORDER BY id
         """
         return [(kind, amount) for kind, amount in self.sql(query, job_id)]
 

@@ -13,8 +13,7 @@ SECONDS = 30.0
 
 def test_storm_loses_nothing_and_charges_nothing_twice() -> None:
     with tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder:
-        starts = {engines.STARTS: str(Path(folder, "starts"))}
-        with house(Path(folder), settings=engines.SETTINGS | SETTINGS | starts) as home:
+        with house(Path(folder), settings=engines.SETTINGS | SETTINGS) as home:
             home.sql(engines.PRICES)
             storm = Storm(home=home, seed=random.randrange(10**6))
             storm.rage(seconds=SECONDS)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,12 +104,8 @@ def test_device_engine_stuck_in_c_is_limit_exceeded_and_its_neighbours_run(
 
 
 def children_of(pid: int) -> list[int]:
-    path = f"/proc/{pid}/task"
-    return [
-        int(child)
-        for task in os.listdir(path)
-        for child in open(f"{path}/{task}/children").read().split()
-    ]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def is_alive(pid: int) -> bool:
