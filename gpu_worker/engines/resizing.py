@@ -66,12 +66,11 @@ def plan(size_px: tuple[int, int], wanted: dict[str, Any]) -> Plan:
 
 def _box(size_px: tuple[int, int], wanted: dict[str, Any]) -> tuple[int, int]:
     """The wanted size; a side that is not given follows from the proportions."""
-    width, height = wanted.get("width"), wanted.get("height")
-    if width is None:
-        width = _side(size_px[0] * height / size_px[1])
-    if height is None:
-        height = _side(size_px[1] * width / size_px[0])
-    return width, height
+    if "width" not in wanted:
+        height: int = wanted["height"]
+        return _side(size_px[0] * height / size_px[1]), height
+    width: int = wanted["width"]
+    return width, wanted.get("height") or _side(size_px[1] * width / size_px[0])
 
 
 def _side(length: float) -> int:

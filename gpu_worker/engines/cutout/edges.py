@@ -59,7 +59,7 @@ def cut_out(rgb: Pixels, mask: Mask) -> Pixels:
     rows, columns = np.nonzero(cv2.resize(band, size, interpolation=cv2.INTER_NEAREST))
     if len(rows):
         rgba[rows, columns] = _band_pixels(rgb, edge, rows, columns)
-    return rgba  # type: ignore[no-any-return]
+    return rgba
 
 
 def _edge(rgb: Pixels, mask: Mask) -> Edge:
@@ -86,9 +86,7 @@ def _edge(rgb: Pixels, mask: Mask) -> Edge:
 
 def _inside(mask: Mask) -> Floats:
     """How far inside a mask each pixel is, in pixels; 0 outside."""
-    return cv2.distanceTransform(  # type: ignore[no-any-return]
-        mask.astype(np.uint8), cv2.DIST_L2, 3
-    )
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
 
 
 def _local(picture: Floats, weights: Floats, radius: int) -> tuple[Floats, Floats]:
@@ -145,7 +143,7 @@ class _Places:
             values, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         shape = (-1, *found.shape[2:])
-        return found.reshape(shape)[: self.count]  # type: ignore[no-any-return]
+        return found.reshape(shape)[: self.count]
 
     def _scaled(self, places: NDArray[np.intp], scale: float) -> Floats:
         """Pixel centres; in rows, because OpenCV takes no side above 32767."""

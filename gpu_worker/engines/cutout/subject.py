@@ -107,7 +107,7 @@ def shrink(pixels: Pixels, side_px: int) -> Pixels:
     if scale >= 1:
         return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def _frame(shape: tuple[int, ...]) -> Mask:
