@@ -13,18 +13,17 @@ import psycopg
 
 SECONDS = 3.0
 _FUNCTION = """
-CREATE OR REPLACE FUNCTION bench_charges(n int, turn int) RETURNS void
-LANGUAGE sql AS $$
-    WITH chosen AS MATERIALIZED (
-        SELECT id, user_id FROM billing_wallet
-        WHERE available > 1000 ORDER BY id FOR NO KEY UPDATE
-    ), numbered AS (
-        SELECT id, user_id, row_number() OVER (ORDER BY id) - 1 AS number,
-            count(*) OVER () AS wallets FROM chosen
-    ), item AS (
-        SELECT gen_random_uuid() AS job_id, numbered.id AS wallet_id, user_id
+CREATE OR REPLACE FUNCTION bench_charges(wallets bigint[], n int, turn int)
+RETURNS void LANGUAGE sql AS $$
+    WITH wanted AS MATERIALIZED (
+        SELECT wallets[1 + (one + turn) % cardinality(wallets)] AS id
         FROM generate_series(1, n) AS one
-        JOIN numbered ON number = (one + turn) % wallets
+    ), locked AS MATERIALIZED (
+        SELECT id, user_id FROM billing_wallet
+        WHERE id IN (SELECT id FROM wanted) ORDER BY id FOR NO KEY UPDATE
+    ), item AS MATERIALIZED (
+        SELECT gen_random_uuid() AS job_id, id AS wallet_id, user_id
+        FROM wanted JOIN locked USING (id)
     ), total AS (
         SELECT wallet_id, count(*) * 0.01 AS credits FROM item GROUP BY wallet_id
     ), moved AS (
@@ -60,14 +59,18 @@ def charges_per_second(database: str) -> dict[str, float]:
     """
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(_FUNCTION)
+        query = "SELECT array_agg(id) FROM billing_wallet WHERE available > 1000"
+        [(wallets,)] = connection.execute(query).fetchall()
+    shapes = [(1, 64), (1, 16), (16, 1), (1, 1)]
     return {
-        "charges, 64 in a commit, one client": _rate(database, clients=1, group=64),
-        "charges, 16 in a commit, one client": _rate(database, clients=1, group=16),
-        "charges, one in a commit, one client": _rate(database, clients=1, group=1),
+        f"charges, {group} in a commit, {clients} clients": _rate(
+            database, wallets, clients=clients, group=group
+        )
+        for clients, group in shapes
     }
 
 
-def _rate(database: str, *, clients: int, group: int) -> float:
+def _rate(database: str, wallets: list[int], *, clients: int, group: int) -> float:
     counts = [0] * clients
     end = time.monotonic() + SECONDS
 
@@ -77,7 +80,9 @@ def _rate(database: str, *, clients: int, group: int) -> float:
             while time.monotonic() < end:
                 turn += group
                 connection.execute(
-                    "SELECT bench_charges(%s, %s)", [group, turn], prepare=True
+                    "SELECT bench_charges(%s::bigint[], %s::int, %s::int)",
+                    [wallets, group, turn],
+                    prepare=True,
                 )
                 counts[number] += group
 

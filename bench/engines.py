@@ -14,20 +14,25 @@ PNG = bytes.fromhex(
 SLEEP_S = 0.05
 
 
-def _spec(operation: str) -> EngineSpec:
+def _spec(operation: str, *, batch_size: int = 1, queue: str = "cpu") -> EngineSpec:
     return EngineSpec(
         operation=operation,
         engine="bench",
-        queue="cpu",
+        queue=queue,
         parameters={"type": "object", "properties": {}, "additionalProperties": False},
         images=(0, 0),
+        batch_size=batch_size,
     )
 
 
-class Noop:
-    """Does nothing."""
+PARK = _spec("park", queue="nowhere")
+"""An engine that no worker offers: its jobs are accepted and wait."""
 
-    spec = _spec("noop")
+
+class Noop:
+    """Does nothing, for a whole batch at once."""
+
+    spec = _spec("noop", batch_size=32)
     placement = "child"
 
     def load(self) -> None:

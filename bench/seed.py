@@ -13,9 +13,12 @@ def main(count: int) -> None:
     from accounts import keys
     from accounts.models import ApiKey, User
     from billing import ledger
+    from bench.engines import PARK
     from billing.models import Price
+    from jobs import engines
 
-    for operation in ("noop", "sleep"):
+    engines.announce([PARK])
+    for operation in ("noop", "sleep", "park"):
         Price.objects.update_or_create(
             operation=operation, engine="", defaults={"credits": Decimal("0.01")}
         )

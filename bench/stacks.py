@@ -48,7 +48,8 @@ class System:
 
     def unfinished(self) -> int:
         table = "jobs_job" if self.name == "nijika" else "baseline_job"
-        query = f"SELECT count(*) FROM {table} WHERE status IN ('queued', 'running')"
+        query = f"""SELECT count(*) FROM {table}
+                    WHERE status IN ('queued', 'running') AND operation <> 'park'"""
         [(count,)] = self.rows(query)
         return int(str(count))
 
@@ -83,19 +84,21 @@ def _nijika(folder: Path, database: str) -> Iterator[System]:
         "DATABASE_URL": database,
         "NIJIKA_WORKER_ENGINES": "noop/bench=bench.engines:Noop,"
         "sleep/bench=bench.engines:Sleep",
-        "NIJIKA_DEFAULT_ENGINES": "noop=bench,sleep=bench",
+        "NIJIKA_DEFAULT_ENGINES": "noop=bench,sleep=bench,park=bench",
     }
     with Stack(folder=folder, settings=settings, quiet=True) as stack:
         keys = _output("bench.seed", str(USERS), environment=stack.environment)
         web = stack.supervisor.programs["web"].process
         assert web is not None
-        yield System(
+        system = System(
             name="nijika",
             url=f"{stack.url}/api/v1/jobs",
             keys=[f"Bearer {key}" for key in keys],
             database=database,
             web_pid=web.pid,
         )
+        _wait_until_it_takes(system)
+        yield system
 
 
 @contextlib.contextmanager
@@ -157,6 +160,23 @@ def _output(module: str, *arguments: str, environment: dict[str, str]) -> list[s
     return done.stdout.split()
 
 
+def _wait_until_it_takes(system: System) -> None:
+    """The worker announces its engines a moment after it has said hello."""
+    headers = {"Authorization": system.keys[0], "Content-Type": "application/json"}
+    body = b'{"operation": "noop"}'
+    end = time.monotonic() + 30
+    while True:
+        request = urllib.request.Request(system.url, body, headers)
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+        except urllib.error.HTTPError as error:
+            if time.monotonic() > end:
+                raise SystemExit(f"nijika: {error.read()!r}") from error
+            time.sleep(0.2)
+        else:
+            return
+
+
 def _wait_for(url: str) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -172,7 +192,10 @@ def _wait_for(url: str) -> None:
 def _tree(pid: int) -> list[int]:
     """The process and all its descendants."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
-    children = [int(one) for one in path.read_text().split()]
+    try:
+        children = [int(one) for one in path.read_text().split()]
+    except FileNotFoundError:
+        return []  # it has just ended
     return [pid, *(one for child in children for one in _tree(child))]
 
 
