@@ -173,29 +173,30 @@ def test_input_of_an_own_job_becomes_an_input_and_pins_its_owner(
     assert str(Pin.objects.get(job=row).source_id) == first["id"]
 
 
-@pytest.mark.parametrize("suffix", ["", "/input"])
 def test_job_of_a_stranger_is_as_unknown_as_none(
-    owner: Person, stranger: Person, worker: TestWorker, suffix: str
+    owner: Person, stranger: Person, worker: TestWorker
 ) -> None:
     job = owner.submit()
     succeed(worker, job["id"])
     none = "00000000-0000-7000-8000-000000000000"
-    references = [f"job:{job['id']}{suffix}", f"job:{none}{suffix}", "upload:x"]
+    references = [f"job:{job['id']}", f"job:{job['id']}/input", f"job:{none}"]
+    references += [f"job:{none}/input", "upload:x"]
     problems = []
     for reference in references:
         body = {"operation": "removebg", "image": reference}
         answer = stranger.post("jobs", body)
         assert fields_of(answer) == {("image", "not_found")}
         problems.append(answer.json() | {"request_id": ""})
-    assert problems[0] == problems[1] == problems[2]
+    assert all(one == problems[0] for one in problems)
     assert Job.objects.count() == 1
 
 
-@pytest.mark.parametrize("text", ["job:", "job:x", "job:{id}/", "job:{id}/result"])
-def test_reference_in_another_spelling_is_unknown(owner: Person, text: str) -> None:
+def test_reference_in_another_spelling_is_unknown(owner: Person) -> None:
     job = owner.submit()
-    body = {"operation": "removebg", "image": text.format(id=job["id"])}
-    assert fields_of(owner.post("jobs", body)) == {("image", "not_found")}
+    own = f"job:{job['id']}"
+    for text in ("job:", "job:x", f"{own}/", f"{own}/result", f"job:{{{job['id']}}}"):
+        answer = owner.post("jobs", {"operation": "removebg", "image": text})
+        assert fields_of(answer) == {("image", "not_found")}
 
 
 def test_reference_to_an_unfinished_job_says_so(owner: Person) -> None:
@@ -275,13 +276,6 @@ def test_idempotency_key_for_another_request_is_refused(
     answer = owner.post("jobs", body | changes, **{"Idempotency-Key": "k"})
     problem(answer, 422, "idempotency_key_reused")
     assert Job.objects.count() == 1
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256, "ä", "a\tb"])
-def test_idempotency_key_of_a_bad_form_is_refused(owner: Person, key: str) -> None:
-    body = {"operation": "removebg", "image": DATA_URL}
-    answer = owner.post("jobs", body, **{"Idempotency-Key": key})
-    assert fields_of(answer) == {("Idempotency-Key", "format")}
 
 
 def test_prefer_wait_alone_is_ignored(owner: Person) -> None:

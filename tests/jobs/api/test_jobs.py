@@ -11,12 +11,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from accounts import issuing
 from jobs import links, storage
 from jobs.models import Job
 from jobs.storage import S3Store, store
 from tests.jobs.api.conftest import PNG, Person, fields_of, person, problem, succeed
-from tests.jobs.working import TestWorker, failure, user_with
+from tests.jobs.working import TestWorker, failure
 
 NONE = "00000000-0000-7000-8000-000000000000"
 IDS = [NONE, "1", "x", "%00", "..", "a" * 300, "{ID}", "{ID} ", "%7B{id}%7D"]
@@ -104,20 +103,22 @@ def test_etag_follows_the_row_not_the_links(
     assert first.json()["results"][0]["url"] != second.json()["results"][0]["url"]
 
 
-@pytest.mark.parametrize("header", ["*", 'W/"x", {tag}', "{strong}"])
-def test_etag_is_compared_weakly_and_in_lists(owner: Person, header: str) -> None:
+def test_etag_is_compared_weakly_and_in_lists(owner: Person) -> None:
     path = f"jobs/{owner.submit()['id']}"
     tag = owner.get(path)["ETag"]
-    given = header.format(tag=tag, strong=tag.removeprefix("W/"))
-    assert owner.get(path, **{"If-None-Match": given}).status_code == 304
+    for given in ("*", f'W/"x", {tag}', tag.removeprefix("W/")):
+        assert owner.get(path, **{"If-None-Match": given}).status_code == 304
 
 
 def test_head_is_get_without_its_body(owner: Person, done: dict[str, Any]) -> None:
     for path in (f"jobs/{done['id']}", f"jobs/{done['id']}/result", "jobs", "account"):
         url = f"/api/v1/{path}"
         answer = owner.client.head(url, headers=owner.headers)
-        assert (answer.status_code, answer.content) == (200, b"")
-        assert answer["Content-Type"] == owner.get(path)["Content-Type"]
+        assert (answer.status_code, b"".join(answer)) == (200, b"")
+        answer.close()
+        whole = owner.get(path)
+        assert answer["Content-Type"] == whole["Content-Type"]
+        whole.close()
 
 
 # Whose it is
@@ -131,120 +132,52 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "suffix"), CALLS)
-def test_job_of_somebody_else_is_404_like_none(
-    stranger: Person, done: dict[str, Any], method: str, suffix: str
-) -> None:
-    theirs = getattr(stranger, method)(f"jobs/{done['id']}{suffix}")
-    none = getattr(stranger, method)(f"jobs/{NONE}{suffix}")
-    assert problem(theirs, 404, "not_found") | {"request_id": ""} == problem(
-        none, 404, "not_found"
-    ) | {"request_id": ""}
+def answers_about(person: Person, job_id: str) -> list[Any]:
+    """What every call about one job answers this person."""
+    return [getattr(person, how)(f"jobs/{job_id}{suffix}") for how, suffix in CALLS]
 
 
-@pytest.mark.parametrize(("method", "suffix"), CALLS)
-def test_job_of_the_other_mode_is_404(
-    owner: Person, done: dict[str, Any], method: str, suffix: str
+def test_job_of_a_stranger_is_404_like_none(
+    stranger: Person, done: dict[str, Any]
 ) -> None:
+    pairs = zip(
+        answers_about(stranger, done["id"]), answers_about(stranger, NONE), strict=True
+    )
+    for theirs, none in pairs:
+        shown = problem(theirs, 404, "not_found") | {"request_id": ""}
+        assert shown == problem(none, 404, "not_found") | {"request_id": ""}
+    assert Job.objects.get().erased_at is None
+
+
+def test_unfinished_job_of_a_stranger_is_404(owner: Person, stranger: Person) -> None:
+    job = owner.submit()
+    for answer in answers_about(stranger, job["id"]):
+        problem(answer, 404, "not_found")
+    assert Job.objects.get().status == "queued"
+
+
+def test_job_of_the_other_mode_is_404(owner: Person, done: dict[str, Any]) -> None:
     tester = person(owner.user, test=True)
-    answer = getattr(tester, method)(f"jobs/{done['id']}{suffix}")
-    problem(answer, 404, "not_found")
+    for answer in answers_about(tester, done["id"]):
+        problem(answer, 404, "not_found")
     assert tester.get("jobs").json()["items"] == []
     Job.objects.update(test=True)
-    problem(getattr(owner, method)(f"jobs/{done['id']}{suffix}"), 404, "not_found")
+    for answer in answers_about(owner, done["id"]):
+        problem(answer, 404, "not_found")
     assert owner.get("jobs").json()["items"] == []
 
 
-@pytest.mark.parametrize(("method", "suffix"), CALLS)
-def test_job_without_a_key_is_401(
-    nobody: Person, done: dict[str, Any], method: str, suffix: str
-) -> None:
-    answer = getattr(nobody, method)(f"jobs/{done['id']}{suffix}")
-    problem(answer, 401, "unauthenticated")
-    assert answer["WWW-Authenticate"] == "Bearer"
+def test_job_without_a_key_is_401(nobody: Person, done: dict[str, Any]) -> None:
+    for answer in answers_about(nobody, done["id"]):
+        problem(answer, 401, "unauthenticated")
+        assert answer["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("text", IDS)
-def test_id_that_cannot_exist_is_404(
-    owner: Person, done: dict[str, Any], text: str
-) -> None:
-    given = text.format(ID=done["id"].upper(), id=done["id"])
-    if given != done["id"]:
+def test_id_that_cannot_exist_is_404(owner: Person, done: dict[str, Any]) -> None:
+    for text in IDS:
+        given = text.format(ID=done["id"].upper(), id=done["id"])
         for suffix in ("", "/result"):
             problem(owner.get(f"jobs/{given}{suffix}"), 404, "not_found")
-
-
-def test_everything_but_the_schema_needs_a_key(nobody: Person) -> None:
-    for path in ("jobs", "account", "ledger", "operations"):
-        problem(nobody.get(path), 401, "unauthenticated")
-    for path in ("jobs", "estimate"):
-        problem(nobody.post(path, {}), 401, "unauthenticated")
-
-
-def test_key_in_query_or_cookie_or_body_is_not_looked_at(owner: Person) -> None:
-    key = owner.headers["X-API-Key"]
-    owner.client.cookies["api_key"] = key
-    answer = owner.client.get("/api/v1/jobs", {"api_key": key, "X-API-Key": key})
-    problem(answer, 401, "unauthenticated")
-
-
-SCOPED = [
-    ("get", "jobs", "jobs:read"),
-    ("post", "jobs", "jobs:write"),
-    ("get", f"jobs/{NONE}", "jobs:read"),
-    ("get", f"jobs/{NONE}/result", "jobs:read"),
-    ("delete", f"jobs/{NONE}", "jobs:write"),
-    ("post", f"jobs/{NONE}/cancel", "jobs:write"),
-    ("get", "account", "account:read"),
-    ("get", "ledger", "account:read"),
-    ("post", "estimate", "jobs:read"),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "scope"), SCOPED)
-def test_key_without_the_scope_is_403(method: str, path: str, scope: str) -> None:
-    others = [s for s in ("jobs:read", "jobs:write", "account:read") if s != scope]
-    limited = person(user_with("1"), scopes=others)
-    problem(getattr(limited, method)(path), 403, "forbidden")
-    allowed = person(limited.user, scopes=[scope])
-    assert getattr(allowed, method)(path).status_code not in {401, 403}
-
-
-def test_key_that_is_over_says_how(owner: Person) -> None:
-    assert owner.user is not None
-    issuing.revoke(owner.user.api_keys.get())
-    time.sleep(1.1)
-    problem(owner.get("jobs"), 401, "key_revoked")
-
-
-# Methods and paths
-
-
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        ("jobs", "GET, POST, HEAD, OPTIONS"),
-        (f"jobs/{NONE}", "GET, DELETE, HEAD, OPTIONS"),
-        (f"jobs/{NONE}/cancel", "POST, OPTIONS"),
-        (f"jobs/{NONE}/result", "GET, HEAD, OPTIONS"),
-        ("account", "GET, HEAD, OPTIONS"),
-        ("estimate", "POST, OPTIONS"),
-        ("schema", "GET, HEAD, OPTIONS"),
-    ],
-)
-def test_method_that_is_not_there_is_405(
-    owner: Person, path: str, allowed: str
-) -> None:
-    answer = owner.client.put(f"/api/v1/{path}", headers=owner.headers)
-    problem(answer, 405, "method_not_allowed")
-    assert answer["Allow"] == allowed
-
-
-@pytest.mark.parametrize(
-    "path", ["", "jobs/", "nothing", f"jobs/{NONE}/", f"jobs/{NONE}/events", "Jobs"]
-)
-def test_path_that_is_not_there_is_404(owner: Person, path: str) -> None:
-    problem(owner.get(path), 404, "not_found")
 
 
 # Cancel and delete
@@ -292,9 +225,14 @@ def body_of(answer: Any) -> bytes:
     return b"".join(answer.streaming_content)
 
 
-@pytest.mark.parametrize("suffix", ["result", "result/0"])
-def test_result_is_the_file(owner: Person, done: dict[str, Any], suffix: str) -> None:
-    answer = owner.get(f"jobs/{done['id']}/{suffix}")
+def test_result_is_the_first_result(owner: Person, done: dict[str, Any]) -> None:
+    first, nought = (owner.get(f"jobs/{done['id']}/result{s}") for s in ("", "/0"))
+    assert first["ETag"] == nought["ETag"]
+    assert body_of(first) == body_of(nought) == PNG
+
+
+def test_result_is_the_file(owner: Person, done: dict[str, Any]) -> None:
+    answer = owner.get(f"jobs/{done['id']}/result")
     assert answer.status_code == 200 and body_of(answer) == PNG
     assert answer["Content-Type"] == "image/png"
     assert answer["Content-Length"] == str(len(PNG))
@@ -312,11 +250,9 @@ def test_result_of_an_unfinished_job_is_409(owner: Person) -> None:
     assert problem(answer, 409, "job_not_succeeded")["status_now"] == "queued"
 
 
-@pytest.mark.parametrize("index", ["1", "00", "-1", "99999", "x", "0/"])
-def test_result_of_no_such_index_is_404(
-    owner: Person, done: dict[str, Any], index: str
-) -> None:
-    problem(owner.get(f"jobs/{done['id']}/result/{index}"), 404, "not_found")
+def test_result_of_no_such_index_is_404(owner: Person, done: dict[str, Any]) -> None:
+    for index in ("1", "00", "-1", "99999", "x", "0/"):
+        problem(owner.get(f"jobs/{done['id']}/result/{index}"), 404, "not_found")
 
 
 def test_result_that_is_erased_is_404(owner: Person, done: dict[str, Any]) -> None:
@@ -399,7 +335,7 @@ def test_link_ends_after_an_hour(
 ) -> None:
     link, now = link_of(done), time.time()
     monkeypatch.setattr(links.time, "time", lambda: now + 3590)
-    assert nobody.get(link).status_code == 200
+    assert body_of(nobody.get(link)) == PNG
     monkeypatch.setattr(links.time, "time", lambda: now + 3610)
     problem(nobody.get(link), 403, "forbidden")
 
@@ -467,43 +403,6 @@ def test_times_are_compared_as_they_are_shown(owner: Person) -> None:
     assert ids_of(owner.get("jobs?created_after=2020-01-01T00:00:00-05:30")) != []
 
 
-BAD_QUERIES = [
-    ("limit=0", "limit", "range"),
-    ("limit=101", "limit", "range"),
-    ("limit=-1", "limit", "range"),
-    ("limit=x", "limit", "range"),
-    ("limit=%D9%A3", "limit", "range"),
-    ("limit=", "limit", "range"),
-    ("limit=1&limit=1", "limit", "repeated"),
-    ("status=done", "status", "choice"),
-    ("status=", "status", "choice"),
-    ("status=queued&status=running", "status", "repeated"),
-    ("operation=%00", "operation", "format"),
-    ("operation=A", "operation", "format"),
-    ("created_after=yesterday", "created_after", "format"),
-    ("created_after=2026-01-01", "created_after", "format"),
-    ("created_after=2026-01-01T00:00:00", "created_after", "format"),
-    ("created_after=2026-13-01T00:00:00Z", "created_after", "format"),
-    ("created_after=2026-01-01T00:00:60Z", "created_after", "format"),
-    ("created_before=2026-01-01T00:00:00%2B25:00", "created_before", "format"),
-    ("created_before=9999-12-31T23:59:59.999999Z", "created_before", "format"),
-    ("cursor=", "cursor", "format"),
-    ("cursor=x", "cursor", "format"),
-    ("cursor=%00", "cursor", "format"),
-    ("cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "cursor", "format"),
-    ("page=2", "page", "unknown"),
-    ("Limit=2", "Limit", "unknown"),
-    ("%00=2", "?", "unknown"),
-]
-
-
-@pytest.mark.parametrize(("query", "field", "code"), BAD_QUERIES)
-def test_query_that_is_wrong_is_named(
-    owner: Person, query: str, field: str, code: str
-) -> None:
-    assert fields_of(owner.get(f"jobs?{query}")) == {(field, code)}
-
-
 def test_cursor_is_good_for_its_own_list_only(owner: Person) -> None:
     for _ in range(2):
         owner.submit(operation="edit")
@@ -514,30 +413,23 @@ def test_cursor_is_good_for_its_own_list_only(owner: Person) -> None:
         assert fields_of(answer) == {("cursor", "format")}
 
 
-@pytest.mark.parametrize("path", ["account", "schema", f"jobs/{NONE}"])
-def test_query_on_what_takes_none_is_refused(owner: Person, path: str) -> None:
-    assert fields_of(owner.get(f"{path}?limit=1")) == {("limit", "unknown")}
-
-
-LISTS = [
-    "",
-    "?status=queued",
-    "?operation=edit",
-    "?created_after=2020-01-01T00:00:00Z",
+FILTERS = [
+    "limit=2",
+    "status=queued",
+    "operation=edit",
+    "created_after=2020-01-01T00:00:00Z",
 ]
 
 
-@pytest.mark.parametrize("query", LISTS)
-def test_lists_read_an_index_and_no_whole_table(owner: Person, query: str) -> None:
+def test_lists_walk_an_index_in_its_order(owner: Person) -> None:
     for _ in range(2):
         owner.submit(operation="edit")
-    cursor = owner.get("jobs?limit=1").json()["next_cursor"]
-    with CaptureQueriesContext(connection) as queries:
-        owner.get(f"jobs{query or '?limit=1'}&cursor={cursor}")
-    (listing,) = [one["sql"] for one in queries if "jobs_job" in one["sql"]]
-    with connection.cursor() as cursor_:
-        cursor_.execute("SET enable_seqscan = off; SET enable_sort = off")
-        cursor_.execute(f"EXPLAIN {listing}")
-        plan = "\n".join(row[0] for row in cursor_.fetchall())
-        cursor_.execute("RESET enable_seqscan; RESET enable_sort")
-    assert "Index Scan using job_list" in plan and "Sort" not in plan, plan
+    after = owner.get("jobs?limit=1").json()["next_cursor"]
+    for query in FILTERS:
+        with CaptureQueriesContext(connection) as queries:
+            owner.get(f"jobs?{query}&cursor={after}")
+        (listing,) = [one["sql"] for one in queries if "jobs_job" in one["sql"]]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {listing}")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+        assert "Index Scan using job_list" in plan and "Sort" not in plan, plan
