@@ -25,7 +25,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import psycopg
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.base import ModelState
@@ -35,6 +34,7 @@ from billing.errors import InsufficientCredits
 from jobs.errors import IdempotencyKeyReused, SourceGone
 from jobs.models import Job
 from nijika.errors import NijikaError, Unavailable
+from nijika.postgres import prepared
 
 KEY_TRIES = 3
 TIMES = ("created_at", "start_by", "give_up_at")
@@ -263,15 +263,25 @@ _READ_KEYS = """
 SELECT wanted.id, made, digest
 FROM unnest(%s::uuid[], %s::bigint[], %s::bool[], %s::text[])
     AS wanted (id, user_id, test, key)
-JOIN jobs_idempotencykey USING (user_id, test, key)
+CROSS JOIN LATERAL (
+    SELECT made, digest FROM jobs_idempotencykey AS used
+    WHERE used.user_id = wanted.user_id
+        AND used.test = wanted.test AND used.key = wanted.key
+    OFFSET 0
+) AS used
 """
 
 _DELETE_KEYS = """
-DELETE FROM jobs_idempotencykey AS used
-USING unnest(%s::uuid[], %s::bigint[], %s::bool[], %s::text[])
-    AS mine (id, user_id, test, key)
-WHERE (used.user_id, used.test, used.key) = (mine.user_id, mine.test, mine.key)
-    AND used.made = mine.id
+DELETE FROM jobs_idempotencykey WHERE id = ANY(ARRAY(
+    SELECT used.id FROM unnest(%s::uuid[], %s::bigint[], %s::bool[], %s::text[])
+        AS mine (id, user_id, test, key)
+    CROSS JOIN LATERAL (
+        SELECT id FROM jobs_idempotencykey AS used
+        WHERE used.user_id = mine.user_id
+            AND used.test = mine.test AND used.key = mine.key AND used.made = mine.id
+        OFFSET 0
+    ) AS used
+))
 """
 
 _LOCK_JOBS = """
@@ -323,29 +333,29 @@ def _insert_keys(items: list[Submission], *, wait: bool) -> set[UUID]:
     """The ids of those items whose key this transaction has now taken."""
     keys = _columns(_key(item) for item in items)
     if wait:
-        _rows(_WAIT_FOR_KEYS, keys)
+        prepared.rows(_WAIT_FOR_KEYS, keys)
     more = [[item.digest or "" for item in items], [item.id for item in items]]
-    return {made for (made,) in _rows(_INSERT_KEYS, [*keys, *more])}
+    return {made for (made,) in prepared.rows(_INSERT_KEYS, [*keys, *more])}
 
 
 def _read_keys(items: list[Submission]) -> dict[UUID, tuple[UUID, str]]:
     """The job and the digest that each item's key stands for, where it does."""
-    rows = _rows(_READ_KEYS, _columns((item.id, *_key(item)) for item in items))
+    rows = prepared.rows(_READ_KEYS, _columns((item.id, *_key(item)) for item in items))
     return {item_id: (made, digest) for item_id, made, digest in rows}
 
 
 def _delete_keys(items: list[Submission]) -> None:
-    _rows(_DELETE_KEYS, _columns((item.id, *_key(item)) for item in items))
+    prepared.rows(_DELETE_KEYS, _columns((item.id, *_key(item)) for item in items))
 
 
 def _lock_jobs(ids: list[UUID], *, wait: bool) -> set[tuple[UUID, int, bool]]:
-    return set(_rows(_LOCK_JOBS + ("" if wait else "SKIP LOCKED"), [ids]))
+    return set(prepared.rows(_LOCK_JOBS + ("" if wait else "SKIP LOCKED"), [ids]))
 
 
 def _insert_jobs(items: list[Submission]) -> tuple[Any, ...]:
     """The transaction's id and the times that all its jobs have."""
     text = json.dumps([_row(item) for item in items], default=str)
-    [row] = _rows(_INSERT_JOBS, [text, settings.START_BY_S, settings.GIVE_UP_S])
+    [row] = prepared.rows(_INSERT_JOBS, [text, settings.START_BY_S, settings.GIVE_UP_S])
     return tuple(row)
 
 
@@ -376,7 +386,7 @@ def _insert_fetches(items: list[Submission]) -> None:
         if _waits_for_fetch(given)
     ]
     if rows:
-        _rows(_INSERT_FETCHES, _columns(rows))
+        prepared.rows(_INSERT_FETCHES, _columns(rows))
 
 
 def _host(url: str) -> str:
@@ -386,7 +396,7 @@ def _host(url: str) -> str:
 def _insert_pins(items: list[Submission]) -> None:
     rows = [(item.id, source) for item in items for source in item.sources]
     if rows:
-        _rows(_INSERT_PINS, _columns(rows))
+        prepared.rows(_INSERT_PINS, _columns(rows))
 
 
 def _job(item: Submission, times: Sequence[datetime]) -> Job:
@@ -408,14 +418,3 @@ def _blank() -> Job:
 
 def _columns(rows: Any) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _rows(query: str, parameters: list[Any]) -> list[Any]:
-    """Run one prepared statement on this thread's connection."""
-    connection.ensure_connection()
-    with (
-        connection.wrap_database_errors,
-        psycopg.Cursor(connection.connection) as cursor,
-    ):
-        cursor.execute(query.encode(), parameters, prepare=True)
-        return cursor.fetchall() if cursor.description else []
