@@ -1,9 +1,8 @@
 """The program of a child process: foreign bytes are read here and nowhere else.
 
-    worker -> child   {"do": "run" | "decode" | "encode", "engine": [operation, name],
-                       …}
+    worker -> child   {"n": 1, "do": "run" | "decode" | "encode", "engine": […], …}
     child -> worker   any number of {"progress": …} and {"checkpoint": …}, then one
-                      {"outcomes": […], …} or {"raised": {…}}
+                      {"n": 1, "outcomes": […], …} or {"n": 1, "raised": {…}}
 
 Both ways JSON over a socket pair, never pickles: a decoder that was taken over by a
 hostile image can say what it likes and run nothing in the worker. The child holds no
@@ -23,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def serve(connection: Connection, memory: Memory) -> None:
         except EOFError:
             return
         answer = _answer(request, ChildHooks(connection))
-        _send(connection, answer | {"tired": memory.is_short()})
+        _send(connection, answer | {"n": request["n"], "tired": memory.is_short()})
 
 
 class Memory:
@@ -225,12 +225,14 @@ def _warm_up(queue: str) -> None:
     """Load the queue's child engines, so that no job pays for imports."""
     for spec in registry.specs_of(queue):
         key = registry.key_of(spec)
-        if registry.engine_class(key).placement == "child":
-            try:
+        try:
+            if registry.engine_class(key).placement == "child":
                 _loaded(key)
-            except Exception:
-                # The other engines work; this one fails each of its jobs, and says why.
-                logger.exception("engine %s could not be loaded", "/".join(key))
+            else:
+                import_module("numpy")
+        except Exception:
+            # The other engines work; this one fails each of its jobs, and says why.
+            logger.exception("engine %s could not be loaded", "/".join(key))
 
 
 def _send(connection: Connection, value: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Child:
         self._queue = queue
         self._memory_bytes = memory_bytes
         self._threads = threads
-        self._near_bytes = 0
+        self._near_bytes = self._calls = 0
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -115,14 +115,16 @@ class Child:
 
     def _exchange(self, request: dict[str, Any], call: Call) -> dict[str, Any]:
         assert self._connection is not None
+        self._calls += 1
         try:
-            self._connection.send_bytes(json.dumps(request).encode())
+            numbered = {"n": self._calls} | request
+            self._connection.send_bytes(json.dumps(numbered).encode())
             while self._connection.poll(max(0, call.deadline - time.monotonic())):
                 said = json.loads(self._connection.recv_bytes(ANSWER_LIMIT_BYTES))
                 if said.keys() & ANSWERS:
-                    return said  # type: ignore[no-any-return]
+                    return _checked(said, self._calls)
                 call.heard(said)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, AttributeError) as error:
             raise self._death() from error
         self._end(at_once=True)
         raise LimitExceeded("The run took longer than a job may.")
@@ -176,6 +178,13 @@ class Child:
         if at_once:
             process.kill()
         return _reap(process)
+
+
+def _checked(answer: dict[str, Any], number: int) -> dict[str, Any]:
+    """A child that answers another call than ours has been taken over."""
+    if answer.get("n") != number:
+        raise ValueError("an answer to another call")
+    return answer
 
 
 def _reap(process: subprocess.Popen[bytes]) -> tuple[int, int]:

@@ -32,6 +32,8 @@ class ChildLane:
 
     def run(self, batch: Batch) -> None:
         _run(batch, self._run_once)
+        if self._child.pid is None:
+            self._child.start()  # now, so that the next job need not wait for it
 
     def interrupt(self) -> None:
         self._child.stop()

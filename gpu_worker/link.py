@@ -262,9 +262,9 @@ class Link:
             if self._incarnation == 0:
                 self._incarnation = answer.incarnation
                 self._registered.set()
-                self._wake()
-            self._send_specs = answer.send_specs
-            if answer.send_specs:
+            # With the first real call unasked: jobs may be waiting for these engines.
+            self._send_specs = answer.send_specs or call.incarnation == 0
+            if self._send_specs:
                 self._wake()
             granted = self._settle(call, answer)
         for claim, grant in granted:

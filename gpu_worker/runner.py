@@ -50,6 +50,8 @@ from gpu_worker.pace import Pace
 
 logger = logging.getLogger("gpu_worker.runner")
 
+LEAST_PATIENCE_S = 0.25
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Work:
@@ -294,7 +296,8 @@ class Runner:
         if work.stopped:  # `_stop` may have come before there was an errand
             batcher.stop(errand)
         try:
-            return errand.future.result(max(0, work.turn_by - time.monotonic()))
+            patience_s = max(LEAST_PATIENCE_S, work.turn_by - time.monotonic())
+            return errand.future.result(patience_s)
         except FutureTimeoutError:
             if batcher.withdraw(errand):
                 raise HandedBack from None

@@ -72,6 +72,10 @@ class WorkerProcess:
         with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
             return int(client.llen(f"{self.prefix}{self.queue}"))
 
+    def forget_messages(self) -> None:
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            client.delete(f"{self.prefix}{self.queue}")
+
     def children(self) -> list[int]:
         return children_of(self.process.pid)
 
@@ -89,9 +93,49 @@ class WorkerProcess:
             self.kill()
 
 
+class Standing:
+    """A worker of one slot that serves many tests, as long as none ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.platform = Platform(folder)
+        self.worker = WorkerProcess(self.platform, folder)
+        self.runs = False
+
+    def take(self) -> WorkerProcess:
+        if not self.runs or self.worker.process.poll() is not None:
+            self.worker.start()
+            self.runs = True
+        return self.worker
+
+    def clean(self) -> None:
+        """Ready for the next test: nothing of this one is running or waiting."""
+        self.platform.forget()
+        if self.runs and self.worker.process.poll() is None:
+            self.worker.forget_messages()
+            wait_until(self.platform.is_quiet)
+
+    def close(self) -> None:
+        if self.runs:
+            self.worker.close()
+        self.platform.close()
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    standing = Standing(tmp_path_factory.mktemp("standing"))
+    yield standing
+    standing.close()
+
+
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    platform = Platform(tmp_path)
+def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """The platform of the test's worker: the standing one's, or a new one."""
+    if "start_worker" not in request.fixturenames:
+        standing = request.getfixturevalue("standing")
+        yield standing.platform
+        standing.clean()
+        return
+    platform = Platform(request.getfixturevalue("tmp_path"))
     yield platform
     platform.close()
 
@@ -112,10 +156,9 @@ def start_worker(platform: Platform, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def worker(start_worker: Any) -> WorkerProcess:
+def worker(standing: Standing) -> WorkerProcess:
     """A worker of one slot."""
-    made: WorkerProcess = start_worker()
-    return made
+    return standing.take()
 
 
 def children_of(pid: int) -> list[int]:

@@ -109,7 +109,10 @@ class Misbehaving(Echo):
         if item.parameters["do"] == "checkpoint":
             hooks.checkpoint(item, "half way")
             return result(item.checkpoint or "nothing yet")
-        MISBEHAVE[item.parameters["do"]]()
+        if said := item.parameters.get("say"):
+            connection: Any = vars(hooks)["_connection"]
+            connection.send_bytes(said.encode())
+        MISBEHAVE.get(item.parameters["do"], lambda: None)()
         return result("survived")
 
 
@@ -167,14 +170,14 @@ def segfault() -> None:
 
 def eat_memory() -> None:
     held = []
-    while True:
+    for _ in range(150):  # far more than a child may, and no danger where it may
         held.append(bytearray(20_000_000))
 
 
 def eat_memory_in_c() -> None:
     malloc = ctypes.CDLL(None).malloc
     malloc.restype = ctypes.c_void_p
-    while True:
+    for _ in range(150):
         ctypes.memset(malloc(20_000_000), 1, 20_000_000)
 
 

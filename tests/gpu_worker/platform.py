@@ -76,6 +76,25 @@ class Platform:
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
+    def forget(self) -> None:
+        """For the next test: no jobs, no faults. What still runs is told to stop."""
+        with self._lock:
+            self.jobs.clear()
+            self.to_stop.clear()
+            self.calls.clear()
+            self.happened.clear()
+            self.lose_answers, self.delay_s = 0, 0.0
+            self.away = self.keep_reports = False
+
+    def is_quiet(self) -> bool:
+        """Whether the worker has nothing more to say about earlier jobs."""
+        with self._lock:
+            last = self.calls[-2:]
+        return len(last) == 2 and not any(
+            call.beats or call.reports or call.claims or call.free_slots < call.slots
+            for call in last
+        )
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/internal/link"
@@ -160,7 +179,9 @@ class Platform:
         )
 
     def _grant(self, run: Run) -> Grant:
-        job = self.jobs[run.job_id]
+        job = self.jobs.get(run.job_id)
+        if job is None:
+            return Grant(run=run, granted=False)
         if job.status == "queued" and job.attempt == run.attempt - 1:
             job.status, job.attempt, job.claim = "running", run.attempt, run.claim
             self.happened["granted"] += 1
@@ -189,16 +210,19 @@ class Platform:
         self.happened["reports"] += 1
         if self.keep_reports:
             return False
-        job = self.jobs[report.run.job_id]
         if self._is_running(report.run):
+            job = self.jobs[report.run.job_id]
             job.status = "failed" if report.failure else "succeeded"
             job.report = report
         return True
 
     def _is_running(self, run: Run) -> bool:
-        job = self.jobs[run.job_id]
-        known = ("running", job.attempt, job.claim)
-        return (job.status, run.attempt, run.claim) == known
+        job = self.jobs.get(run.job_id)
+        return job is not None and ("running", run.attempt, run.claim) == (
+            job.status,
+            job.attempt,
+            job.claim,
+        )
 
     def _requeue(self, job: Job) -> None:
         job.status, job.claim = "queued", ""

@@ -63,11 +63,11 @@ def test_device_run_past_its_limit_ends_the_worker(
     device_worker: Any, platform: Any
 ) -> None:
     values = {"text": "a", "do": "hang"}
-    job = platform.job("device", parameters=values, run_limit_s=1)
+    job = platform.job("device", parameters=values, run_limit_s=2)
     waiting = platform.job("device", parameters={"text": "a"}, run_limit_s=60)
     device_worker.send(job)
     wait_until(lambda: platform.jobs[job.job_id].status == "running")
     device_worker.send(waiting)
-    assert device_worker.process.wait(6) == 75
+    assert device_worker.process.wait(10) == 75
     assert platform.jobs[job.job_id].report.failure.code == "limit_exceeded"
     assert platform.jobs[waiting.job_id].status == "queued"

@@ -38,6 +38,31 @@ def test_misbehaving_job_fails_and_the_slot_is_back(
     assert platform.result(good) == "alive"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no JSON",
+        "[]",
+        '"outcomes"',
+        '{"outcomes": []}',
+        '{"n": 1, "outcomes": [{"files": [{"key": "another"}]}]}',
+        '{"progress": 1, "checkpoint": {}}',
+        '{"progress": ["x", "y", "z", {}]}',
+        "x" * 2_000_000,
+    ],
+)
+def test_child_that_lies_costs_no_other_job(
+    worker: Any, platform: Any, said: str
+) -> None:
+    liar = platform.job("misbehave", parameters={"do": "lie", "say": said})
+    good = platform.job("echo", parameters={"text": "true"})
+    worker.send(liar)
+    platform.ended(liar)
+    worker.send(good)
+    platform.ended(good)
+    assert platform.result(good) == "true"
+
+
 def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
     job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=1)
     worker.send(job)
@@ -45,8 +70,10 @@ def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
 
 
 def test_child_killed_while_idle_costs_no_job(worker: Any, platform: Any) -> None:
+    wait_until(worker.children)
     [child] = worker.children()
     os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not is_alive(child))
     job = platform.job("echo")
     worker.send(job)
     assert platform.ended(job)[0].status == "succeeded"

@@ -14,7 +14,8 @@ def test_worker_calls_in_time_with_nothing_to_say(worker: Any, platform: Any) ->
     assert 3 <= len(platform.calls) - before <= 7
 
 
-def test_worker_sends_its_specs_when_asked(worker: Any, platform: Any) -> None:
+def test_worker_sends_its_specs_when_asked(start_worker: Any, platform: Any) -> None:
+    start_worker()
     wait_until(lambda: any(call.specs for call in platform.calls))
     [sent] = [call.specs for call in platform.calls if call.specs]
     assert {spec.queue for spec in sent} == {"test"}
