@@ -120,9 +120,8 @@ def hear(said: Said) -> Heard:
     times = _settings()
     claims, hand_backs = _runs(said.claims), _runs(said.hand_backs)
     who = {"worker": said.worker, "incarnation": said.incarnation}
-    started, granted, _, renewed, returned, _ = _asked(
+    granted, _, renewed, returned, _ = _asked(
         (said.claims, (_START, times | claims | who)),
-        (said.claims, (_GRANTED, claims)),
         (said.checkpoints, (_CHECKPOINT, _checkpoints(said.checkpoints))),
         (said.beats, (_RENEW, times | _beats(said.beats))),
         (said.hand_backs, (_HAND_BACK, times | hand_backs)),
@@ -134,7 +133,7 @@ def hear(said: Said) -> Heard:
             _run(row): Granted(checkpoint=row[3], results=row[4]) for row in granted
         },
         alive={_run(row) for row in renewed},
-        changed=_ids(started) | _ids(returned) | progressed,
+        changed=_ids(granted) | _ids(returned) | progressed,
     )
 
 
@@ -157,8 +156,9 @@ def finish_many(reports: Sequence[Report], *, wait: bool) -> set[str]:
     successes = [one for one in reports if one.failure is None]
     failures = [one for one in reports if one.failure is not None]
     retryable = [one for one in failures if one.failure and one.failure.retryable]
+    jobs = {one.run.job_id for one in reports}
     _, succeeded, retried, failed = _asked(
-        (reports, lock(one.run.job_id for one in reports)),
+        (len(jobs) > 1, lock(jobs)),
         (successes, (_SUCCEED, times | _successes(successes))),
         (retryable, (_RETRY, times | _failures(retryable))),
         # What was just queued again is not running any more, so this passes it over.
@@ -350,7 +350,7 @@ def _error(code: str, message: str) -> str:
     return json.dumps({"code": code, "message": message, "retryable": False})
 
 
-def _asked(*wanted: tuple[Collection[Any], Statement]) -> list[list[sql.Row]]:
+def _asked(*wanted: tuple[object, Statement]) -> list[list[sql.Row]]:
     """The rows of those statements that have something to act on, else none."""
     answers = iter(sql.run([statement for items, statement in wanted if items]))
     return [next(answers) if items else [] for items, _ in wanted]
@@ -409,8 +409,10 @@ WITH moved AS (
 SELECT id::text, user_id, test, charged FROM moved"""
 
 
-_START = _transition(
-    f"""UPDATE jobs_job AS job
+# Also those that run already: theirs was the answer that got lost.
+_START = f"""
+WITH moved AS (
+    UPDATE jobs_job AS job
     SET status = 'running', attempt = said.attempt, claim = said.claim,
         worker = %(worker)s::text, incarnation = %(incarnation)s::bigint,
         started_at = clock_timestamp(),
@@ -418,18 +420,25 @@ _START = _transition(
         progress = NULL, position = NULL, not_before = NULL
     FROM {_SAID}
     WHERE {_SAID_JOB} AND job.status = 'queued'
-        AND job.attempt = said.attempt - 1""",
-    "started",
-    reason="''",
-    attempt="job.attempt",
+        AND job.attempt = said.attempt - 1
+    RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
+), told AS (
+    INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
+    SELECT id, 'started', attempt, '' FROM moved
+), granted AS (
+    SELECT * FROM moved
+    UNION ALL
+    SELECT job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
+    FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}
 )
-
-_GRANTED = f"""
-SELECT job.id::text, job.attempt, job.claim, job.checkpoint,
-    coalesce((engine.spec ->> 'results')::int, 1)
-FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}
-LEFT JOIN jobs_engine AS engine
-    ON engine.operation = job.operation AND engine.name = job.engine"""
+SELECT granted.id::text, attempt, claim, checkpoint, coalesce(
+    (
+        SELECT (spec ->> 'results')::int FROM jobs_engine AS known
+        WHERE known.operation = granted.operation AND known.name = granted.engine
+    ),
+    1
+)
+FROM granted"""
 
 _CHECKPOINT = f"""
 UPDATE jobs_job AS job SET checkpoint = said.text

@@ -36,7 +36,10 @@ from gpu_worker.contract import Answer, Call, Grant, Output, Report, Run
 from jobs import engines, lifecycle, news, sql, turns, vetting
 from jobs.lifecycle import Granted, Heard, Said
 from jobs.locks import lock, lock_free
+from jobs.sql import Statement
 from jobs.storage import store
+
+NOTHING_SAID = Heard(granted={}, alive=(), changed=set())
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +143,8 @@ def _hear(call: Call) -> tuple[str, Heard | None]:
     """The worker's known specs, and what came of its words; None for a stale call."""
     said = _said(call)
     try:
+        if not said.job_ids():
+            return _hear_head(call)
         with transaction.atomic():
             return _hear_all(call, said)
     except OperationalError as error:
@@ -149,11 +154,23 @@ def _hear(call: Call) -> tuple[str, Heard | None]:
         return _hear_free(call, said)
 
 
+def _hear_head(call: Call) -> tuple[str, Heard | None]:
+    """One statement is its own transaction."""
+    [called] = sql.run([(_CALLED, _head(call))])
+    return (called[0][0], NOTHING_SAID) if called else ("", None)
+
+
 def _hear_all(call: Call, said: Said) -> tuple[str, Heard | None]:
-    called, *_ = sql.run([(_CALLED, _head(call)), lock(said.job_ids())])
+    called, *_ = sql.run([(_CALLED, _head(call)), *_locks(said)])
     if not called:
         return "", None
     return called[0][0], lifecycle.hear(said)
+
+
+def _locks(said: Said) -> list[Statement]:
+    """A lone job has no order to keep; its statements lock it themselves."""
+    jobs = said.job_ids()
+    return [lock(jobs)] if len(jobs) > 1 else []
 
 
 def _hear_free(call: Call, said: Said) -> tuple[str, Heard | None]:
