@@ -39,12 +39,12 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "nijika.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "nijika.pages.StaticFiles",
+    "nijika.pages.Sessions",
+    "nijika.pages.Csrf",
+    "nijika.pages.Users",
+    "nijika.pages.Messages",
 ]
 TEMPLATES = [
     {

@@ -1,0 +1,56 @@
+import pytest
+from django.core import checks
+from django.test import Client, RequestFactory
+
+from accounts.models import User
+from nijika.pages import Csrf
+
+
+@pytest.mark.django_db
+def test_admin_login_works_and_is_guarded_against_forgery() -> None:
+    user = User.objects.create_superuser("root@example.com", "a password")
+    strict = Client(enforce_csrf_checks=True)
+    form = {"username": user.email, "password": "a password"}
+
+    assert strict.post("/admin/login/", form).status_code == 403
+    strict.get("/admin/login/")
+    token = {"csrfmiddlewaretoken": strict.cookies["csrftoken"].value}
+    reply = strict.post("/admin/login/?next=/admin/", form | token)
+
+    assert (reply.status_code, reply["Location"]) == (302, "/admin/")
+    assert strict.get("/admin/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_api_looks_at_no_session_and_sets_no_cookie() -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root@example.com", "x"))
+
+    reply = client.get("/api/v1/account")
+
+    assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
+    assert not reply.cookies
+
+
+@pytest.mark.django_db
+def test_static_files_are_served(client: Client) -> None:
+    reply = client.get("/static/admin/css/base.css")
+
+    assert reply.status_code == 200
+    assert b"".join(reply.streaming_content)  # type: ignore[attr-defined]
+    reply.close()
+
+
+def test_frames_are_refused_everywhere(client: Client) -> None:
+    assert client.get("/api/none")["X-Frame-Options"] == "DENY"
+
+
+def test_admin_finds_the_middleware_it_needs() -> None:
+    assert [m for m in checks.run_checks() if m.id and m.id.startswith("admin")] == []
+
+
+def test_csrf_passes_by_the_api() -> None:
+    request = RequestFactory().post("/api/v1/jobs")
+    csrf = Csrf(lambda request: None)  # type: ignore[arg-type, return-value]
+
+    assert csrf.process_view(request, lambda: None, (), {}) is None
