@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 
 import environ
@@ -25,7 +26,7 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
         return int(_measured(self.str(name, default), SIZE_UNITS, name))
 
 
-def _measured(text: str, units: dict[str, float], name: str) -> float:
+def _measured(text: str, units: Mapping[str, float], name: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2] not in units:
         known = ", ".join(units)
