@@ -56,7 +56,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     def is_staff(self) -> bool:
         return self.is_superuser or self.role in {self.Role.MODERATOR, self.Role.ADMIN}
 
-    def has_perm(self, perm: str, obj: object | None = None) -> bool:  # type: ignore[override]
+    def has_perm(self, perm: str, obj: object | None = None) -> bool:
         """An admin may everything, a moderator see everything."""
         if self.is_active and self.role == self.Role.ADMIN:
             return True

@@ -1,6 +1,7 @@
 """Many connections at once, and each wall behind the ledger by itself."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -156,6 +157,38 @@ def test_holds_and_settlements_of_the_same_users_in_any_order_never_deadlock(
         assert_books_balance(user)
 
 
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["holds", "settlements"])
+def test_wallets_are_locked_in_the_order_of_their_ids(
+    owner: User, stranger: User, ends: bool
+) -> None:
+    both = [one(stranger, "s"), one(owner, "o")]
+    if ends:
+        at_once(1, lambda _: ledger.hold_many(both, wait=True))
+    ledger.grant(stranger.pk, ONE, "more")
+    settlements = [Settlement(reference=h.reference, charge=ONE) for h in both]
+
+    def lock_both(_: int) -> object:
+        if ends:
+            return ledger.settle_many(settlements, wait=True)
+        return ledger.hold_many(both, wait=True)
+
+    waiting = threading.Thread(target=at_once, args=(1, lock_both))
+    with locked(owner):
+        waiting.start()
+        while not somebody_waits_for_a_lock():
+            time.sleep(0.005)
+        with transaction.atomic():
+            [outcome] = ledger.hold_many([one(stranger, "free")], wait=False)
+    waiting.join()
+    assert isinstance(outcome, Held)  # whoever waits for the first has no later one
+
+
 def test_hold_passes_over_a_locked_wallet_and_serves_the_others(
     owner: User, stranger: User
 ) -> None:
@@ -200,18 +233,21 @@ def without(wall: str) -> None:
         cursor.execute(wall)
 
 
+UNIQUE = {
+    "entry_once_per_kind_and_reference": "(kind, reference)",
+    "billing_entry_settles_id_key": "(settles_id)",
+}
+
+
 @pytest.fixture
 def no_unique_indexes(owner: User) -> Iterator[None]:
     """The guard in the statement stands alone."""
-    names = ["entry_once_per_kind_and_reference", "billing_entry_settles_id_key"]
-    for name in names:
+    for name in UNIQUE:
         without(f"ALTER TABLE billing_entry DROP CONSTRAINT {name}")
     yield
     without("TRUNCATE billing_entry")
-    without(
-        f"ALTER TABLE billing_entry ADD CONSTRAINT {names[0]} UNIQUE (kind, reference)"
-    )
-    without(f"ALTER TABLE billing_entry ADD CONSTRAINT {names[1]} UNIQUE (settles_id)")
+    for name, columns in UNIQUE.items():
+        without(f"ALTER TABLE billing_entry ADD CONSTRAINT {name} UNIQUE {columns}")
 
 
 @pytest.fixture
@@ -225,21 +261,27 @@ def no_guard(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_unique_indexes")
 def test_settling_twice_is_impossible_by_the_guard_alone(owner: User) -> None:
+    ledger.grant(owner.pk, Decimal(5), "gift")
     with transaction.atomic():
-        ledger.hold(user_id=owner.pk, credits=ONE, reference="job")
+        ledger.hold_many([one(owner, "job"), one(owner, "other")], wait=True)
     at_once(8, lambda n: ledger.settle(reference="job", charge=Decimal(0)))
     assert Entry.objects.filter(kind="settle").count() == 1
-    assert ledger.balance(owner.pk) == (1, 0)
+    assert ledger.balance(owner.pk) == (5, 1)
 
 
 @pytest.mark.usefixtures("no_guard")
-def test_settling_twice_is_impossible_by_the_unique_index_alone(owner: User) -> None:
+@pytest.mark.parametrize("other", UNIQUE)
+def test_settling_twice_is_impossible_by_either_unique_index_alone(
+    owner: User, other: str
+) -> None:
+    without(f"ALTER TABLE billing_entry DROP CONSTRAINT {other}")
     ledger.grant(owner.pk, Decimal(5), "gift")
     with transaction.atomic():
         ledger.hold_many([one(owner, "job"), one(owner, "other")], wait=True)
         ledger.settle(reference="job", charge=Decimal(0))
     with pytest.raises(IntegrityError), transaction.atomic():
         ledger.settle(reference="job", charge=Decimal(0))
+    without(f"ALTER TABLE billing_entry ADD CONSTRAINT {other} UNIQUE {UNIQUE[other]}")
     assert ledger.balance(owner.pk) == (5, 1)
 
 
