@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from jobs import engines
-from jobs.api.pages import MOST
+from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import METADATA_KEYS
 from jobs.models import Job
 
@@ -145,6 +145,7 @@ SCHEMAS: dict[str, Schema] = {
 
 IMAGE: Schema = {
     "type": "string",
+    "pattern": "^(https?://|data:|job:|upload:)",
     "description": "A URL, a data URL in base64, job:ID or job:ID/input.",
 }
 
@@ -243,7 +244,14 @@ def _query(name: str, schema: Schema) -> Schema:
 
 PAGE = [
     _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 20}),
-    _query("cursor", TEXT | {"description": "`next_cursor` of the page before."}),
+    _query(
+        "cursor",
+        {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{22,}$",
+            "description": "`next_cursor` of the page before.",
+        },
+    ),
 ]
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": TEXT}
 INDEX = {
@@ -318,7 +326,7 @@ LIST_JOBS: Schema = {
     "parameters": [
         *PAGE,
         _query("status", {"enum": list(Job.Status.values)}),
-        _query("operation", TEXT),
+        _query("operation", {"type": "string", "pattern": f"^{OPERATION}$"}),
         _query("created_after", TIME),
         _query("created_before", TIME),
     ],

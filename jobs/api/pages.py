@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -23,6 +23,7 @@ from jobs.models import Job
 DEFAULT_LIMIT, MOST = 20, 100
 PAGE = frozenset({"limit", "cursor"})
 JOB_FILTERS = frozenset({"status", "operation", "created_after", "created_before"})
+OPERATION = "[a-z0-9][a-z0-9-]{0,39}"
 MILLISECOND = timedelta(milliseconds=1)
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -97,7 +98,7 @@ def filtered(jobs: QuerySet[Job], query: Mapping[str, str]) -> QuerySet[Job]:
             raise _bad("status", "choice", f"must be one of {known}")
         jobs = jobs.filter(status=query["status"])
     if "operation" in query:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9\-]{0,39}", query["operation"]):
+        if not re.fullmatch(OPERATION, query["operation"]):
             raise _bad("operation", "format", "is not the name of an operation")
         jobs = jobs.filter(operation=query["operation"])
     return _in_time(jobs, query)
@@ -123,8 +124,9 @@ def _time(name: str, query: Mapping[str, str]) -> datetime:
     if not _TIME.fullmatch(query[name]):
         raise _bad(name, "format", "must be an RFC 3339 time with its offset")
     try:
-        at = datetime.fromisoformat(query[name].upper())
-        at + MILLISECOND, at.timestamp()
+        # In UTC: PostgreSQL does not take every offset that Python does.
+        at = datetime.fromisoformat(query[name].upper()).astimezone(UTC)
+        at + MILLISECOND
     except (ValueError, OverflowError):
         raise _bad(name, "format", "is no time") from None
     return at

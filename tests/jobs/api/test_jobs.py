@@ -401,6 +401,7 @@ def test_times_are_compared_as_they_are_shown(owner: Person) -> None:
     assert ids_of(owner.get(f"jobs?created_before={after}")) == [job["id"]]
     assert ids_of(owner.get("jobs?created_after=2020-01-01T00:00:00Z")) == [job["id"]]
     assert ids_of(owner.get("jobs?created_after=2020-01-01T00:00:00-05:30")) != []
+    assert ids_of(owner.get("jobs?created_before=2020-01-01T00:00:00-23:59")) == []
 
 
 def test_cursor_is_good_for_its_own_list_only(owner: Person) -> None:

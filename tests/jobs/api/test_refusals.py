@@ -110,6 +110,7 @@ BAD_QUERIES = [
     ("created_after=2026-01-01T00:00:60Z", "created_after", "format"),
     ("created_before=2026-01-01T00:00:00%2B25:00", "created_before", "format"),
     ("created_before=9999-12-31T23:59:59.999999Z", "created_before", "format"),
+    ("created_after=0001-01-01T00:00:00%2B14:00", "created_after", "format"),
     ("cursor=", "cursor", "format"),
     ("cursor=x", "cursor", "format"),
     ("cursor=%00", "cursor", "format"),
