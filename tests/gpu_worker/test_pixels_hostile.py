@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gpu_worker import pixels
+from gpu_worker.errors import InvalidImage
 from tests.gpu_worker.engines.pictures import FORMATS
 
 DECODER = """
@@ -59,6 +61,13 @@ def test_headers_that_claim_too_much_are_refused_before_memory_is_taken(tmp_path
     assert [one["outcome"] for one in seen] == ["invalid_image"] * len(bombs)
     assert seen[-1]["peak_mb"] < 200
     assert seen[-1]["cpu_s"] < 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(7100, 7100), (16_001, 2), (2, 16_001)])
+def test_a_header_is_held_against_both_limits(width, height):
+    """These are no bombs to Pillow: the limits are ours."""
+    with pytest.raises(InvalidImage, match=f"too large: {width} x {height}"):
+        pixels.upright_size(_png(width, height))
 
 
 def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(tmp_path):
