@@ -31,13 +31,10 @@ class ReferenceReused(Conflict):
 class WalletBusy(Unavailable):
     """The account's credits are in use by other requests at the moment."""
 
-    code = "wallet_busy"
-
 
 class PriceMissing(Unavailable):
     """No price is set for this operation."""
 
-    code = "price_missing"
     headers: dict[str, str] = {}  # waiting does not help
 
     def __init__(self, operation: str) -> None:

@@ -1,6 +1,6 @@
 """Raw statements on Django's own connection, planned once by the server.
 
-Django leaves preparing off for its own cursors, and `prepare=True` alone then does
+Without the setting `prepare_threshold`, which Django leaves off, `prepare=True` does
 nothing. Parameters are bound by the server, so their types have to be clear in the
 statement (`%s::text[]`). Database errors are Django's.
 """
@@ -43,7 +43,6 @@ def rows_of_each(statements: Sequence[Statement]) -> list[list[Row]]:
 def _connection() -> "psycopg.Connection[Row]":
     connection.ensure_connection()
     raw: psycopg.Connection[Row] = connection.connection
-    raw.prepare_threshold = 0
     return raw
 
 
