@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +24,7 @@ from gpu_worker.contract import ContractError, EngineSpec, from_json, to_json
 from jobs import schemas
 from jobs.errors import BadFields, EngineUnavailable, FieldError
 from jobs.models import Engine
+from jobs.schemas import Schema
 
 SANDBOX = "sandbox"
 FRESH_S = 1.0
@@ -99,10 +99,9 @@ def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineS
 
 def offered() -> list[Operation]:
     """The operations whose default engine, or another choosable one, is known."""
-    specs = _table.specs()
     found = []
     for name in sorted(settings.DEFAULT_ENGINES):
-        known = (specs.get((name, engine)) for engine in _choosable(name))
+        known = (_table.find(name, engine) for engine in _choosable(name))
         if engines := tuple(spec for spec in known if spec is not None):
             found.append(Operation(name=name, engines=engines))
     return found
@@ -130,7 +129,7 @@ def validate_parameters(
 
     Raises BadFields, which names every field that is wrong.
     """
-    return _parameters(json.dumps(spec.parameters)).normalised(parameters)
+    return _table.schema(spec).normalised(parameters)
 
 
 def read_parameter(spec: EngineSpec, name: str, text: str) -> Any:
@@ -142,9 +141,13 @@ def read_parameter(spec: EngineSpec, name: str, text: str) -> Any:
     return schemas.read_text(schema, text)
 
 
-@lru_cache(maxsize=256)
-def _parameters(schema_text: str) -> schemas.Schema:
-    return schemas.Schema(json.loads(schema_text), path="parameters")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A row as it was read, decoded, with its schema compiled."""
+
+    row: Any
+    spec: EngineSpec
+    schema: Schema
 
 
 class _Table:
@@ -152,42 +155,55 @@ class _Table:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._specs: dict[tuple[str, str], EngineSpec] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
         self._fresh_until = 0.0
-
-    def specs(self) -> dict[tuple[str, str], EngineSpec]:
-        if time.monotonic() >= self._fresh_until:
-            with self._lock:
-                if time.monotonic() >= self._fresh_until:
-                    self._read()
-        return self._specs
 
     def find(self, operation: str, name: str) -> EngineSpec | None:
         """The engine; before it is missed the table is read anew, now and then."""
-        spec = self.specs().get((operation, name))
-        if spec is None and time.monotonic() >= self._fresh_until - FRESH_S + MISSED_S:
+        known = self._fresh().get((operation, name))
+        if known is None and time.monotonic() >= self._fresh_until - FRESH_S + MISSED_S:
             self.forget()
-            spec = self.specs().get((operation, name))
-        return spec
+            known = self._fresh().get((operation, name))
+        return known.spec if known else None
 
-    def _read(self) -> None:
-        started = time.monotonic()
-        rows = Engine.objects.values_list("operation", "name", "spec")
-        specs = {(operation, name): _decoded(spec) for operation, name, spec in rows}
-        self._specs = {pair: spec for pair, spec in specs.items() if spec is not None}
-        self._fresh_until = started + FRESH_S
+    def schema(self, spec: EngineSpec) -> Schema:
+        known = self._known.get((spec.operation, spec.engine))
+        return known.schema if known and known.spec is spec else _schema(spec)
 
     def forget(self) -> None:
         self._fresh_until = 0.0
 
+    def _fresh(self) -> dict[tuple[str, str], _Known]:
+        if time.monotonic() >= self._fresh_until:
+            with self._lock:
+                if time.monotonic() >= self._fresh_until:
+                    self._read()
+        return self._known
 
-def _decoded(value: Any) -> EngineSpec | None:
+    def _read(self) -> None:
+        started, found = time.monotonic(), {}
+        rows = Engine.objects.values_list("operation", "name", "spec")
+        for operation, name, row in rows:
+            known = self._known.get((operation, name))
+            if known is None or known.row != row:
+                known = _decoded(row)
+            if known is not None:
+                found[operation, name] = known
+        self._known, self._fresh_until = found, started + FRESH_S
+
+
+def _decoded(row: Any) -> _Known | None:
     """None for a row that an older version wrote and this one cannot read."""
     try:
-        return from_json(EngineSpec, value)
+        spec = from_json(EngineSpec, row)
     except ContractError:
         logger.exception("an engine's row is not readable")
         return None
+    return _Known(row=row, spec=spec, schema=_schema(spec))
+
+
+def _schema(spec: EngineSpec) -> Schema:
+    return Schema(spec.parameters, path="parameters")
 
 
 _table = _Table()

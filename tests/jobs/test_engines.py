@@ -246,3 +246,30 @@ def test_engine_that_another_process_announced_is_soon_found() -> None:
     engines.announce([make_spec()])
     engines._table._fresh_until = time.monotonic() + engines.FRESH_S - 0.1
     assert engines.resolve("removebg", test=False) == make_spec()
+
+
+def test_default_that_does_not_go_with_the_rest_is_left_out() -> None:
+    schema = TOGETHER | {
+        "properties": TOGETHER["properties"]
+        | {"quality": {"default": 85}, "fit": {"default": "cover"}}
+    }
+    spec = make_spec(parameters=schema)
+
+    def taken(parameters: dict[str, Any]) -> dict[str, Any]:
+        return engines.validate_parameters(spec, parameters)
+
+    assert taken({"width": 1}) == {"width": 1, "fit": "cover"}
+    jpeg = {"width": 1, "format": "jpeg"}
+    assert taken(jpeg) == jpeg | {"fit": "cover", "quality": 85}
+
+
+def test_what_was_right_once_is_not_mixed_up_with_what_looks_alike() -> None:
+    engines.announce([make_spec()])
+    spec = engines.resolve("removebg", test=False)
+    first = engines.validate_parameters(spec, {"width": 1})
+    first["margin"] = "changed by its owner"
+    again = engines.validate_parameters(spec, {"width": 1})
+    assert again == {"width": 1, "scale": 1.5, "format": "png"}
+    for alike in (1.0, True):
+        with pytest.raises(BadFields):
+            engines.validate_parameters(spec, {"width": alike})
