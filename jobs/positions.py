@@ -7,9 +7,11 @@ has waited a second, so that a busy queue does not write all its rows all the ti
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 
-from jobs.unpooled import Sole
+from jobs.unpooled import Connection, Sole
 
 MOST = 1000
 
@@ -25,44 +27,65 @@ class Positions:
         with self._sole as session:
             if session is None:
                 return 0
-            values = [{"queue": queue, "most": MOST} for queue in settings.QUEUES]
-            return sum(session.execute(_NUMBER, one).rowcount for one in values)
+            return sum(number(session, queue) for queue in settings.QUEUES)
 
     def close(self) -> None:
+        """Let another copy have it, at once."""
         self._sole.close()
+
+
+def number(session: Connection, queue: str) -> int:
+    """Bring one queue's numbers up to date; gives the number of rows written."""
+    values: dict[str, Any] = {"queue": queue, "most": MOST}
+    rows = session.execute(_WRONG, values, prepare=True).fetchall()
+    if not rows:
+        return 0
+    ids, numbers = zip(*rows, strict=True)
+    values = {"ids": list(ids), "numbers": list(numbers)}
+    return session.execute(_WRITE, values, prepare=True).rowcount
 
 
 _WAITING = "status = 'queued' AND dispatched_at IS NULL AND waiting_fetches = 0"
 
 # The order is that of `jobs.dispatch`, without looking at what is in flight: the first
-# of each user, then the second of each, and so on.
-_NUMBER = f"""
+# of each user, then the second of each, and so on. Ordering by the id, too, is what
+# makes the planner walk the index of waiting rows.
+_WRONG = f"""
 WITH RECURSIVE waiting (user_id) AS (
   (SELECT user_id FROM jobs_job WHERE queue = %(queue)s AND {_WAITING}
-   ORDER BY user_id LIMIT 1)
+   ORDER BY user_id, id LIMIT 1)
   UNION ALL
   SELECT (SELECT user_id FROM jobs_job WHERE queue = %(queue)s AND {_WAITING}
-          AND user_id > waiting.user_id ORDER BY user_id LIMIT 1)
+          AND user_id > waiting.user_id ORDER BY user_id, id LIMIT 1)
   FROM waiting WHERE waiting.user_id IS NOT NULL
 ),
 users AS MATERIALIZED (SELECT user_id FROM waiting WHERE user_id IS NOT NULL),
 share AS (SELECT greatest(1, 2 * %(most)s::bigint / greatest(1, count(*))) AS jobs
           FROM users),
 numbered AS (
-  SELECT chosen.id, row_number() OVER (ORDER BY chosen.place, chosen.id) AS number
+  SELECT chosen.id, chosen.position, chosen.created_at,
+         row_number() OVER (ORDER BY chosen.place, chosen.id) AS number
   FROM users CROSS JOIN LATERAL (
-    SELECT id, row_number() OVER (ORDER BY id) AS place
-    FROM (SELECT id FROM jobs_job WHERE queue = %(queue)s AND {_WAITING}
-          AND user_id = users.user_id ORDER BY id LIMIT (SELECT jobs FROM share)
+    SELECT id, position, created_at, row_number() OVER (ORDER BY id) AS place
+    FROM (SELECT id, position, created_at FROM jobs_job
+          WHERE queue = %(queue)s AND {_WAITING} AND user_id = users.user_id
+          ORDER BY id LIMIT (SELECT jobs FROM share)
     ) AS first_ones
   ) AS chosen
   ORDER BY chosen.place, chosen.id LIMIT %(most)s
-),
-stale AS (
-  SELECT jobs_job.id, number FROM jobs_job JOIN numbered USING (id)
-  WHERE {_WAITING} AND created_at < clock_timestamp() - interval '1 second'
-    AND (position IS NULL OR abs(position - number) > number / 10)
-  FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
 )
-UPDATE jobs_job SET position = stale.number FROM stale WHERE jobs_job.id = stale.id
+SELECT id, number::int FROM numbered
+WHERE created_at < clock_timestamp() - interval '1 second'
+  AND (position IS NULL OR abs(position - number) > number / 10)
+"""
+
+_WRITE = f"""
+WITH numbered AS (
+  SELECT * FROM unnest(%(ids)s::uuid[], %(numbers)s::int[]) AS numbered (id, number)
+),
+free AS (
+  SELECT jobs_job.id, number FROM jobs_job JOIN numbered USING (id)
+  WHERE {_WAITING} FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+)
+UPDATE jobs_job SET position = free.number FROM free WHERE jobs_job.id = free.id
 """

@@ -57,11 +57,12 @@ def erase(job_id: UUID, *, user_id: int, test: bool) -> None:
     """
     with transaction.atomic():
         mine = Job.objects.filter(pk=job_id, user_id=user_id, test=test)
-        job = mine.select_for_update(no_key=True).first()
+        job = mine.only("ended_at").first()
         if job is None:
             raise JobNotFound
         if job.ended_at is None:
             raise JobNotEnded
+        # This takes the row's lock, so whoever was pinning has committed.
         erased = _rows(_ERASE, [[job_id]])
         pinned = _rows(_PINNED, [job_id])
     if erased:

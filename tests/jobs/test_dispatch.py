@@ -6,8 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -181,8 +183,13 @@ def test_users_take_turns_oldest_first(dispatcher: Dispatcher, broker: Broker) -
 # Batches
 
 
-def candidates(count: int, *, room: int, size: int = 8, **more: object) -> list[object]:
-    values = {"operation": "o", "engine": "e", "alone": False, "window": 9} | more
+def candidates(count: int, *, room: int, size: int = 8, **more: Any) -> list[Candidate]:
+    values: dict[str, Any] = {
+        "operation": "o",
+        "engine": "e",
+        "alone": False,
+        "window": 9,
+    } | more
     return [
         Candidate(id=UUID(int=n), room=room, batch_size=size, **values)
         for n in range(count)
@@ -208,9 +215,11 @@ def test_pack_fills_messages_evenly_when_more_wait_than_fit(
 
 def test_pack_never_mixes_engines_nor_shares_a_lone_jobs_message() -> None:
     some = candidates(2, room=3) + candidates(2, room=3, engine="other")
-    lone = candidates(1, room=3, alone=True)
-    packed = dispatch.pack([some[0], *lone, *some[1:]])
+    [lone] = candidates(1, room=3, alone=True)
+    lone = replace(lone, id=UUID(int=99))
+    packed = dispatch.pack([some[0], lone, *some[1:]])
     assert [len(message) for message in packed] == [2, 1, 2]
+    assert packed[1] == [lone.id]
 
 
 def test_deep_queue_of_a_batching_engine_travels_in_batches(
