@@ -147,7 +147,7 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a run failed: a code of the API, a text for its owner, and whether to retry."""
+    """Why a run failed: a code of the API, a text for its owner, whether to retry."""
 
     code: str
     message: str

@@ -50,16 +50,17 @@ class Job(models.Model):
     price = Credits()
     charged = Credits(default=0)
 
-    # The run: `attempt` is a fencing number that never falls
+    # The run: `attempt` is a fencing number that never falls. No claim is not an empty
+    # one: NULL matches nobody's.
     attempt = models.IntegerField(default=0)
-    claim = models.CharField(max_length=40, null=True, blank=True)
+    claim = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001
     worker = models.CharField(max_length=80, blank=True)
     incarnation = models.BigIntegerField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     run_limit_s = models.FloatField(default=60)
     started_at = models.DateTimeField(null=True, blank=True)
     progress = models.JSONField(null=True, blank=True)
-    checkpoint = models.TextField(null=True, blank=True)
+    checkpoint = models.TextField(null=True, blank=True)  # noqa: DJ001
 
     # Waiting and failing
     position = models.IntegerField(null=True, blank=True)
@@ -155,6 +156,9 @@ class Job(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.operation} {self.id}"
+
 
 class JobEvent(models.Model):
     """What happened to a job, in order. The end happens once."""
@@ -183,6 +187,9 @@ class JobEvent(models.Model):
         ]
         indexes = [models.Index(fields=["job", "id"], name="event_of_job")]
 
+    def __str__(self) -> str:
+        return f"{self.type} {self.job_id}"
+
 
 class IdempotencyKey(models.Model):
     """What a client's `Idempotency-Key` made, per (user, mode, key)."""
@@ -202,12 +209,18 @@ class IdempotencyKey(models.Model):
         ]
         indexes = [models.Index(fields=["created_at"], name="idempotency_age")]
 
+    def __str__(self) -> str:
+        return self.key
+
 
 class Pin(models.Model):
     """A job whose input is another job's file, which stays until this job ends."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="pins")
     source = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="pinned_by")
+
+    def __str__(self) -> str:
+        return f"{self.source_id} for {self.job_id}"
 
 
 class Fetch(models.Model):
@@ -232,6 +245,9 @@ class Fetch(models.Model):
         ]
         indexes = [models.Index(fields=["user", "id"], name="fetch_by_user")]
 
+    def __str__(self) -> str:
+        return f"{self.host} for {self.job_id}"
+
 
 class Worker(models.Model):
     """A GPU worker process as its last link call described it."""
@@ -246,12 +262,18 @@ class Worker(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class ControlSign(models.Model):
     """When a loop of control last said that it turns. `jobs.control_signs` writes it."""
 
     loop = models.CharField(max_length=60, primary_key=True)
     seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class Engine(models.Model):
@@ -270,6 +292,9 @@ class Engine(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.operation}/{self.name}"
+
 
 class KeptReport(models.Model):
     """A report that the database refused, kept for a person to look at."""
@@ -278,3 +303,6 @@ class KeptReport(models.Model):
     report = models.TextField()
     reason = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.job_id}: {self.reason}"

@@ -14,10 +14,12 @@ def home() -> Iterator[House]:
 
     Tests may break anything in it, and leave it running as they found it.
     """
-    with tempfile.TemporaryDirectory(prefix="nijika-house-") as folder:
-        with house(Path(folder), settings=engines.SETTINGS) as built:
-            built.sql(engines.PRICES)
-            yield built
+    with (
+        tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
+        house(Path(folder), settings=engines.SETTINGS) as built,
+    ):
+        built.sql(engines.PRICES)
+        yield built
 
 
 @pytest.fixture(autouse=True)

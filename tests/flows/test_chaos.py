@@ -12,10 +12,12 @@ SECONDS = 30.0
 
 
 def test_storm_loses_nothing_and_charges_nothing_twice() -> None:
-    with tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder:
-        with house(Path(folder), settings=engines.SETTINGS | SETTINGS) as home:
-            home.sql(engines.PRICES)
-            storm = Storm(home=home, seed=random.randrange(10**6))
-            storm.rage(seconds=SECONDS)
-            assert storm.audit() == [], storm.seed
-            assert storm.accepted
+    with (
+        tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder,
+        house(Path(folder), settings=engines.SETTINGS | SETTINGS) as home,
+    ):
+        home.sql(engines.PRICES)
+        storm = Storm(home=home, seed=random.randrange(10**6))
+        storm.rage(seconds=SECONDS)
+        assert storm.audit() == [], storm.seed
+        assert storm.accepted
