@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from django.db import connection
 
 from accounts.models import User
 from billing import ledger
@@ -155,6 +156,40 @@ def test_same_keys_in_reversed_order_never_deadlock(
         assert answers == [[202] * 16] * 2
     assert Job.objects.count() == 15 * 16
     assert not caplog.records, "a deadlock is logged when its victim is repeated"
+
+
+def test_keys_are_waited_for_in_one_order(
+    owner: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act(keys: str) -> list[int]:
+        group = [keyed(owner, key, test=True) for key in keys]
+        answers = groups.submit(group, wait=True)
+        return [202 for one in answers if isinstance(one, Accepted)]
+
+    # Both come as far as the key in the middle, and go on together.
+    middle = HOLD_KEY.replace("false", "true")
+
+    def release() -> list[int]:
+        wait_for_waiters(2)
+        go_on()
+        return []
+
+    with locked(middle, [owner.pk]) as go_on:
+        rise, fall, _ = together(partial(act, "akz"), partial(act, "zka"), release)
+
+    assert rise == fall == [202] * 3
+    assert not caplog.records, "a deadlock is logged when its victim is repeated"
+
+
+def wait_for_waiters(count: int) -> None:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    end = time.monotonic() + 1.5
+    with connection.cursor() as cursor:
+        while time.monotonic() < end:
+            cursor.execute(query)
+            if cursor.fetchone() == (count,):
+                return
+            time.sleep(0.01)
 
 
 def test_digest_is_of_what_is_asked_not_of_how_it_is_written() -> None:

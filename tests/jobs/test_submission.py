@@ -158,14 +158,17 @@ def test_source_that_cannot_be_used_is_refused(
     assert not Pin.objects.exists()
 
 
-def test_source_erased_while_its_use_is_submitted_is_never_pinned(owner: User) -> None:
+def test_source_erased_while_its_use_is_submitted_is_never_pinned(
+    owner: User, stranger: User
+) -> None:
     source = wish(owner)
     submit_many([source])
     erase = "UPDATE jobs_job SET erased_at = now() WHERE id = %s"
 
     with locked(erase, [source.id]) as commit:
         use = submission.combiner().offer(wish(owner, sources=(source.id,)))
-        assert statuses(submit_many([wish(owner)])) == [202]
+        assert statuses(submit_many([wish(stranger)])) == [202]
+        time.sleep(0.3)
         assert not use.done()
         commit()
 
