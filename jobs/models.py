@@ -267,7 +267,7 @@ class Worker(models.Model):
 
 
 class ControlSign(models.Model):
-    """When a loop of control last said that it turns; `jobs.control_signs` writes it."""
+    """When a loop of control last turned; `jobs.control_signs` writes it."""
 
     loop = models.CharField(max_length=60, primary_key=True)
     seen_at = models.DateTimeField(db_default=Now())
