@@ -55,7 +55,8 @@ class Job:
 class Platform:
     """The other end of the link. Attributes that tests turn:
 
-    `lose_answers`: so many calls are done and not answered; `away`: calls are refused;
+    `lose_first_with`: the first call that carries these is done and not answered;
+    `away`: calls are refused;
     `keep_reports`: reports are not acknowledged; `delay_s`: every answer is late.
     """
 
@@ -66,7 +67,7 @@ class Platform:
         self.happened = Counter[str]()
         self.incarnation = 0
         self.number = 0
-        self.lose_answers = 0
+        self.lose_first_with = ""
         self.away = self.keep_reports = False
         self.delay_s = 0.0
         self.to_stop: set[str] = set()
@@ -83,7 +84,7 @@ class Platform:
             self.to_stop.clear()
             self.calls.clear()
             self.happened.clear()
-            self.lose_answers, self.delay_s = 0, 0.0
+            self.lose_first_with, self.delay_s = "", 0.0
             self.away = self.keep_reports = False
 
     def is_quiet(self) -> bool:
@@ -240,10 +241,11 @@ class Platform:
                 if self.headers["Authorization"] != f"Bearer {TOKEN}" or platform.away:
                     self._send(503, {})
                     return
-                answer = platform.answer(from_json(Call, body))
+                call = from_json(Call, body)
+                answer = platform.answer(call)
                 time.sleep(platform.delay_s)
-                if platform.lose_answers > 0:
-                    platform.lose_answers -= 1
+                if getattr(call, platform.lose_first_with or "-", ()):
+                    platform.lose_first_with = ""
                     self.close_connection = True
                     return
                 self._send(200, to_json(answer))

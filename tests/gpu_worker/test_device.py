@@ -1,5 +1,6 @@
 """Device engines: one thread owns the device, children decode and encode."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,13 +61,13 @@ def test_stopped_run_on_a_device_hears_of_it(device_worker: Any, platform: Any) 
 
 
 def test_device_run_past_its_limit_ends_the_worker(
-    device_worker: Any, platform: Any
+    device_worker: Any, platform: Any, tmp_path: Path
 ) -> None:
-    values = {"text": "a", "do": "hang"}
+    values = {"text": "a", "do": "hang", "notes": str(tmp_path / "notes")}
     job = platform.job("device", parameters=values, run_limit_s=2)
     waiting = platform.job("device", parameters={"text": "a"}, run_limit_s=60)
     device_worker.send(job)
-    wait_until(lambda: platform.jobs[job.job_id].status == "running")
+    wait_until((tmp_path / "notes").exists)
     device_worker.send(waiting)
     assert device_worker.process.wait(10) == 75
     assert platform.jobs[job.job_id].report.failure.code == "limit_exceeded"
