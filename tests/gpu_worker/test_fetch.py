@@ -184,7 +184,7 @@ def test_fetch_of_a_file_that_turns_out_too_big_stops(headers: dict[str, str]) -
     assert sum(map(len, got)) <= LIMIT_BYTES
 
 
-@pytest.mark.parametrize("size", [b"-1", b"-FFFF", b"FFFFFFFFFFFFFFFF"])
+@pytest.mark.parametrize("size", [b"-1", b"FFFFFFFFFFFFFFFF"])
 def test_fetch_of_a_chunk_of_absurd_size_stays_small(size: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
 
@@ -193,8 +193,8 @@ def test_fetch_of_a_chunk_of_absurd_size_stays_small(size: bytes) -> None:
         while True:
             talk.sendall(b"x" * 65536)
 
-    with server(endless) as running, pytest.raises(FetchFailed):
-        fetch(url(running))
+    with server(endless) as running, pytest.raises(FetchFailed, match="larger"):
+        fetch(url(running), timeout_s=1)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,7 @@ def test_fetch_of_a_chunk_of_absurd_size_stays_small(size: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-FF\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-",
         b"HTTP/1.1 200",
         b"HTTP/1.1 2OO OK\r\n\r\n",
@@ -249,9 +250,9 @@ def test_fetch_of_bytes_called_identity_works() -> None:
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n"
 DRIPS = {
-    "head": b"HTTP/1.1 200 OK\r\nX-" + b"a" * 10_000,
-    "body": HEAD + b"x" * 10_000,
-    "early answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+    "head": b"HTTP/1.1 200 OK\r\nX-" + b"a" * 300,
+    "body": HEAD + b"x" * 300,
+    "early answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 12,
 }
 
 
