@@ -168,19 +168,24 @@ def _rows(query: str, values: list[Any]) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+# OFFSET 0 and the inner SELECT have it asked row by row; joins would read all pins.
 _PINNING = """
-SELECT 1 FROM jobs_pin JOIN jobs_job AS reader ON reader.id = jobs_pin.job_id
-WHERE jobs_pin.source_id = {job} AND reader.status IN ('queued', 'running')
+SELECT 1 FROM jobs_pin WHERE jobs_pin.source_id = {job}
+AND (SELECT status FROM jobs_job AS reader WHERE reader.id = jobs_pin.job_id)
+    IN ('queued', 'running')
+OFFSET 0
 """
 
 _PINNED = _PINNING.format(job="%s::uuid")
 
 _UNPINNED = f"NOT EXISTS ({_PINNING.format(job='job.id')})"
 
+# A time that may change while the statement runs, like clock_timestamp(), is no
+# condition for an index.
 _EXPIRED = f"""
 SELECT id FROM jobs_job AS job
 WHERE status IN ('succeeded', 'failed', 'cancelled') AND erased_at IS NULL
-  AND expires_at <= clock_timestamp() AND {_UNPINNED}
+  AND expires_at <= statement_timestamp() AND {_UNPINNED}
 ORDER BY expires_at LIMIT %s FOR NO KEY UPDATE OF job SKIP LOCKED
 """
 
@@ -213,7 +218,7 @@ FROM jobs_job AS job WHERE id = ANY(%s::uuid[])
 _OLD_KEYS = """
 DELETE FROM jobs_idempotencykey WHERE id IN (
   SELECT id FROM jobs_idempotencykey
-  WHERE created_at < clock_timestamp() - make_interval(secs => %s)
+  WHERE created_at < statement_timestamp() - make_interval(secs => %s)
   ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING id
 """

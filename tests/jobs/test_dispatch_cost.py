@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection
 
 from accounts.models import User
-from jobs import dispatch, positions, unpooled
+from jobs import dispatch, positions, retention, unpooled
 from jobs.unpooled import Connection
 from tests.jobs.queueing import worker
 
@@ -106,6 +106,11 @@ def test_no_statement_of_control_reads_all_jobs(crowd: Connection) -> None:
     ):
         found = plan(crowd, query, **each, pause_s=0, age_s=1, most=1000)
         assert full_scans(found) == [], query
+
+
+def test_expiry_reads_only_what_is_due(crowd: Connection) -> None:
+    found = plan(crowd, retention._EXPIRED.replace("%s", "100"))
+    assert full_scans(found) == []
 
 
 def median_s(act: Callable[[], object]) -> float:
