@@ -32,6 +32,7 @@ from nijika.front.server import Front, Options  # noqa: E402
 
 SPOOL = Spool(budget_bytes=int(os.environ.get("TEST_SPOOL_BYTES", 20_000_000)))
 closed: list[str] = []
+echoed: list[int] = []
 Environ = dict[str, Any]
 
 
@@ -57,6 +58,7 @@ class Chunks:
 def echo(environ: Environ) -> Any:
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     rest = environ["wsgi.input"].read(1)
+    echoed.append(len(body))
     plain = {k: v for k, v in environ.items() if isinstance(v, str)}
     digest = hashlib.sha256(body).hexdigest()
     return {
@@ -108,6 +110,7 @@ def file(environ: Environ) -> Any:
 def state(environ: Environ) -> Any:
     return {
         "closed": closed,
+        "echoed": len(echoed),
         "spooled": SPOOL.used_bytes,
         "threads": threading.active_count(),
     }

@@ -142,11 +142,11 @@ def test_body_that_trickles_below_the_pace_is_408(site: Site) -> None:
 
 def test_body_within_the_pace_may_take_its_time(site: Site) -> None:
     with site.connect() as connection:
-        connection.sendall(head(6000))
+        connection.sendall(head(12_000))
         for _ in range(15):
-            connection.sendall(b"x" * 400)
+            connection.sendall(b"x" * 800)
             time.sleep(0.1)
-        assert read_reply(connection).json["size"] == 6000
+        assert read_reply(connection).json["size"] == 12_000
 
 
 def test_cut_body_reaches_nobody_and_frees_its_spool(own_site: Site) -> None:
@@ -156,6 +156,16 @@ def test_cut_body_reaches_nobody_and_frees_its_spool(own_site: Site) -> None:
 
     until(lambda: own_site.get("/state").json["spooled"] == 0)
     assert own_site.get("/api/echo").status == 200
+
+
+def test_cut_body_is_never_treated_as_whole(own_site: Site) -> None:
+    """A view that saw the half of it would leave its mark: it counts its calls."""
+    with own_site.connect() as connection:
+        connection.sendall(head(5000) + b"x" * 2000)
+        time.sleep(0.2)
+    time.sleep(0.3)
+
+    assert own_site.get("/state").json["echoed"] == 0
 
 
 def test_spool_over_budget_is_503_with_retry_after(own_site: Site) -> None:

@@ -21,6 +21,13 @@ def test_admin_login_works_and_is_guarded_against_forgery() -> None:
     assert strict.get("/admin/").status_code == 200
 
 
+@pytest.mark.urls("tests.nijika.urls_of_tests")
+def test_form_of_a_page_is_guarded_against_forgery() -> None:
+    strict = Client(enforce_csrf_checks=True)
+
+    assert strict.post("/admin/form", {"a": "1"}).status_code == 403
+
+
 @pytest.mark.django_db
 def test_api_looks_at_no_session_and_sets_no_cookie() -> None:
     client = Client()

@@ -81,6 +81,7 @@ urlpatterns: list[Any] = [
     path("admin/fail/<str:how>", fail),
     path("api/host", host),
     path("api/form", form),
+    path("admin/form", form),
     path("api/get", only_get),
     path("api/select", select),
     path("api/whoami", whoami),
