@@ -91,9 +91,12 @@ def _in_database() -> Services:
 
 
 def _workers_by_queue() -> dict[str, int]:
+    """Living workers whose engines are known: before that, requests are refused."""
     gone_after = timedelta(seconds=settings.WORKER_GONE_S)
     living = Worker.objects.filter(seen_at__gt=Now() - gone_after)
-    counted = living.values("queue").annotate(count=Count("name"))
+    counted = (
+        living.exclude(specs_digest="").values("queue").annotate(count=Count("name"))
+    )
     return {row["queue"]: row["count"] for row in counted}
 
 

@@ -28,7 +28,12 @@ def everything() -> None:
     for loop in health.NEEDED_LOOPS:
         control_signs.give(loop)
     Worker.objects.create(
-        name="cpu-1", incarnation=1, queue="cpu", slots=1, free_slots=1
+        name="cpu-1",
+        incarnation=1,
+        queue="cpu",
+        slots=1,
+        free_slots=1,
+        specs_digest="1f",
     )
 
 
@@ -53,6 +58,13 @@ def test_health_without_a_live_worker_is_degraded(settings: Settings) -> None:
     assert services()["overall"] == "degraded"
     settings.SCALE_TO_ZERO_QUEUES = ["cpu"]
     assert services()["overall"] == "healthy"
+
+
+@pytest.mark.usefixtures("everything")
+def test_health_before_a_worker_has_announced_its_engines_is_degraded() -> None:
+    Worker.objects.update(specs_digest="")
+
+    assert services()["queue:cpu"] == "unhealthy"
 
 
 @pytest.mark.usefixtures("everything")
