@@ -28,6 +28,8 @@ from nijika.local.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTHY_WITHIN_S = 60.0
+HOPELESS_CRASHES = 4
+"""A program that crashed so often before anything was healthy will not come up."""
 USER = "you@example.org"
 # Workers hand their jobs back over the link, so the web goes after them.
 STOP_ORDER = [["worker", "control", "fetcher"], ["web"]]
@@ -197,7 +199,7 @@ class Stack:
     def _wait_until_healthy(self) -> None:
         end = time.monotonic() + HEALTHY_WITHIN_S
         health: Any = "no answer"
-        while time.monotonic() < end:
+        while time.monotonic() < end and self._most_crashes() < HOPELESS_CRASHES:
             self.check()
             try:
                 health = self.get("/api/health")
@@ -208,6 +210,9 @@ class Stack:
                     return
             time.sleep(0.1)
         raise StackFailed(f"{self._culprit()}\nhealth: {health}")
+
+    def _most_crashes(self) -> int:
+        return max(p.crashes for p in self.supervisor.programs.values())
 
     def _culprit(self) -> str:
         programs = self.supervisor.programs.values()
