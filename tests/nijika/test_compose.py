@@ -65,7 +65,9 @@ def test_dockerfile_copies_only_what_exists(path: str) -> None:
 
 def test_env_example_lists_every_variable_of_compose() -> None:
     wanted = set(re.findall(r"\$\{([A-Z0-9_]+)", _text_of("docker-compose.yml")))
-    assert wanted <= set(re.findall(r"^#? ?([A-Z0-9_]+)=", _text_of(".env.example"), re.M))
+    assert wanted <= set(
+        re.findall(r"^#? ?([A-Z0-9_]+)=", _text_of(".env.example"), re.M)
+    )
 
 
 def _text_of(path: str) -> str:
