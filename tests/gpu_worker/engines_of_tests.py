@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,14 @@ class Misbehaving(Echo):
             return result(item.checkpoint or "nothing yet")
         if said := item.parameters.get("say"):
             connection: Any = vars(hooks)["_connection"]
-            connection.send_bytes(said.encode())
+            later = threading.Timer(
+                item.parameters.get("later_s", 0),
+                connection.send_bytes,
+                [said.encode()],
+            )
+            later.start()
+            if not item.parameters.get("later_s"):
+                later.join()
         MISBEHAVE.get(item.parameters["do"], lambda: None)()
         return result("survived")
 
@@ -170,14 +178,14 @@ def segfault() -> None:
 
 def eat_memory() -> None:
     held = []
-    for _ in range(150):  # far more than a child may, and no danger where it may
+    for _ in range(40):  # far more than a child may, and no danger where it may
         held.append(bytearray(20_000_000))
 
 
 def eat_memory_in_c() -> None:
     malloc = ctypes.CDLL(None).malloc
     malloc.restype = ctypes.c_void_p
-    for _ in range(150):
+    for _ in range(40):
         ctypes.memset(malloc(20_000_000), 1, 20_000_000)
 
 

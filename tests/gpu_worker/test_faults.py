@@ -63,6 +63,21 @@ def test_child_that_lies_costs_no_other_job(
     assert platform.result(good) == "true"
 
 
+def test_child_that_lies_about_the_next_job_is_not_believed(
+    worker: Any, platform: Any
+) -> None:
+    lie = '{"outcomes": [{"failure": {"code": "a_lie", "message": ""}}]}'
+    values = {"do": "lie", "say": lie, "later_s": 0.5}
+    liar = platform.job("misbehave", parameters=values)
+    next_one = platform.job("sleep", parameters={"seconds": 2})
+    worker.send(liar)
+    platform.ended(liar)
+    worker.send(next_one)
+    [ended] = platform.ended(next_one)
+    failure = ended.report.failure
+    assert (failure.code, failure.retryable) == ("engine_failed", True)
+
+
 def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
     job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=1)
     worker.send(job)
