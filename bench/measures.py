@@ -79,6 +79,20 @@ ROWS = [
         goal="0.99",
     ),
     Row(
+        title="CPU of the web per submit",
+        figure="web CPU ms",
+        unit=" ms",
+        least="",
+        goal="",
+    ),
+    Row(
+        title="CPU of PostgreSQL per submit",
+        figure="database CPU ms",
+        unit=" ms",
+        least="",
+        goal="",
+    ),
+    Row(
         title="memory of the web processes",
         figure="web MB",
         unit=" MB",
@@ -117,9 +131,13 @@ def run(
 
 def submits(system: System, seconds: float) -> Figures:
     """Charged jobs that are accepted and wait: what accepting alone costs."""
+    before = system.cpu_s()
     measured = _post(system, clients=CLIENTS, seconds=seconds, body=PARK_BODY)
+    web_s, database_s = (b - a for a, b in zip(before, system.cpu_s(), strict=True))
     ordered = sorted(measured.latencies_ms)
     return {
+        "web CPU ms": web_s / len(ordered) * 1000,
+        "database CPU ms": database_s / len(ordered) * 1000,
         "submits/s": len(ordered) / measured.seconds,
         "p50 ms": ordered[len(ordered) // 2],
         "p99 ms": ordered[int(len(ordered) * 0.99)],

@@ -34,6 +34,7 @@ class System:
     """Whole `Authorization` values, one per user."""
     database: str
     web_pid: int
+    database_pid: int
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.database, autocommit=True) as connection:
@@ -53,6 +54,16 @@ class System:
         [(count,)] = self.rows(query)
         return int(str(count))
 
+    def cpu_s(self) -> tuple[float, float]:
+        """Seconds of CPU that the web server and PostgreSQL have used so far.
+
+        Busy neighbours slow everything down, but hardly change these.
+        """
+        return (
+            sum(_cpu_s(pid) for pid in _tree(self.web_pid)),
+            sum(_cpu_s(pid) for pid in _tree(self.database_pid)),
+        )
+
     def web_rss_mb(self) -> float:
         """Resident memory of the web server's processes together."""
         return sum(_rss_kb(pid) for pid in _tree(self.web_pid)) / 1000
@@ -65,8 +76,10 @@ def both(folder: Path) -> Iterator[tuple[System, System]]:
         postgres = servers.start_postgres(folder, durable=True)
         stack.callback(postgres.stop)
         yield (
-            stack.enter_context(_nijika(folder, postgres.url)),
-            stack.enter_context(_baseline(folder, _new_database(postgres.url))),
+            stack.enter_context(_nijika(folder, postgres.url, postgres.process.pid)),
+            stack.enter_context(
+                _baseline(folder, _new_database(postgres.url), postgres.process.pid)
+            ),
         )
 
 
@@ -79,7 +92,7 @@ def _new_database(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _nijika(folder: Path, database: str) -> Iterator[System]:
+def _nijika(folder: Path, database: str, database_pid: int) -> Iterator[System]:
     settings = {
         "DATABASE_URL": database,
         "NIJIKA_WORKER_ENGINES": "noop/bench=bench.engines:Noop,"
@@ -96,13 +109,14 @@ def _nijika(folder: Path, database: str) -> Iterator[System]:
             keys=[f"Bearer {key}" for key in keys],
             database=database,
             web_pid=web.pid,
+            database_pid=database_pid,
         )
         _wait_until_it_takes(system)
         yield system
 
 
 @contextlib.contextmanager
-def _baseline(folder: Path, database: str) -> Iterator[System]:
+def _baseline(folder: Path, database: str, database_pid: int) -> Iterator[System]:
     port = servers.free_port()
     redis = servers.start_redis(folder / "baseline-redis")
     environment = os.environ | {
@@ -127,6 +141,7 @@ def _baseline(folder: Path, database: str) -> Iterator[System]:
             keys=[f"Token {key}" for key in keys],
             database=database,
             web_pid=web.pid,
+            database_pid=database_pid,
         )
 
 
@@ -204,3 +219,11 @@ def _rss_kb(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     return 0
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
