@@ -12,8 +12,8 @@ def main(count: int) -> None:
     django.setup()
     from accounts import keys
     from accounts.models import ApiKey, User
-    from billing import ledger
     from bench.engines import PARK
+    from billing import ledger
     from billing.models import Price
     from jobs import engines
 
