@@ -11,7 +11,10 @@ from typing import Any
 
 from celery import Celery
 
-app = Celery("gpu_worker", set_as_current=False, include=["gpu_worker.tasks"])
+# No fixups: Celery would set Django up where DJANGO_SETTINGS_MODULE happens to be set.
+app = Celery(
+    "gpu_worker", set_as_current=False, include=["gpu_worker.tasks"], fixups=[]
+)
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",

@@ -44,8 +44,8 @@ class StackFailed(RuntimeError):
 class Stack:
     """One stack per folder, as a context manager: leaving it stops everything.
 
-    `settings` are environment variables that go before all others. Tests and benches
-    use stacks of their own, in other folders.
+    `environment` is that of this process unless given; `settings` are variables that
+    go before all others. Tests and benches use stacks of their own, in other folders.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Stack:
         procfile: Path = ROOT / "Procfile",
         port: int | None = None,
         quiet: bool = False,
+        environment: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
         durable: bool = True,
     ) -> None:
@@ -69,6 +70,7 @@ class Stack:
         self._procfile = procfile
         self._port = port
         self._quiet = quiet
+        self._given = dict(os.environ if environment is None else environment)
         self._settings = dict(settings or {})
         self._durable = durable
         self._lock: TextIO | None = None
@@ -125,8 +127,8 @@ class Stack:
 
     def _start(self) -> None:
         database, redis = self._start_servers()
-        port = self._port or int(os.environ.get("NIJIKA_PORT") or servers.free_port())
-        self.url = os.environ.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
+        port = self._port or int(self._given.get("NIJIKA_PORT") or servers.free_port())
+        self.url = self._given.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
         self.environment = self._make_environment(database, redis, port)
         self.manage("migrate", "--verbosity", "0")
         self.supervisor = Supervisor(
@@ -142,7 +144,7 @@ class Stack:
         self._write_env_file()
 
     def _start_servers(self) -> tuple[str, str]:
-        chosen = dict(os.environ) | self._settings
+        chosen = self._given | self._settings
         database, redis = chosen.get("DATABASE_URL", ""), chosen.get("REDIS_URL", "")
         if not database:
             self.postgres = servers.start_postgres(self.folder, durable=self._durable)
@@ -167,11 +169,10 @@ class Stack:
             "NIJIKA_WORKER_GRACE": "3s",
             "PYTHONUNBUFFERED": "1",
         }
-        chosen = {k: v for k, v in os.environ.items() if k.startswith("NIJIKA_")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        chosen = {k: v for k, v in self._given.items() if k.startswith("NIJIKA_")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{self._given.get('PATH', '')}"
         here = {"PATH": path, "NIJIKA_PORT": str(port)}
-        given = {n: v for n, v in self._settings.items() if v}
-        return dict(os.environ) | ours | chosen | given | here
+        return self._given | ours | chosen | self._settings | here
 
     def _secret(self, name: str) -> str:
         path = self.folder / name

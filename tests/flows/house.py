@@ -302,20 +302,17 @@ def house(
     times = SHORT_TIMES if short_times else {}
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    # Its own servers, not those that the other tests of this run use.
-    own = {"DATABASE_URL": "", "REDIS_URL": "", "NIJIKA_BROKER_URL": ""}
-    inherited = {n: os.environ.pop(n) for n in list(os.environ) if _is_of_tests(n)}
-    try:
-        with Stack(
-            folder=folder,
-            quiet=True,
-            durable=False,
-            settings=own | times | dict(settings or {}),
-        ) as stack:
-            yield House(stack)
-    finally:
-        os.environ.update(inherited)
+    with Stack(
+        folder=folder,
+        quiet=True,
+        durable=False,
+        environment=environment_of_a_newcomer(),
+        settings=times | dict(settings or {}),
+    ) as stack:
+        yield House(stack)
 
 
-def _is_of_tests(name: str) -> bool:
-    return name.startswith("NIJIKA_") or name in {"DATABASE_URL", "REDIS_URL"}
+def environment_of_a_newcomer() -> dict[str, str]:
+    """Ours, without what the tests have set: a house has servers of its own."""
+    hidden = ("NIJIKA_", "DATABASE_URL", "REDIS_URL", "DJANGO_", "PYTEST")
+    return {n: v for n, v in os.environ.items() if not n.startswith(hidden)}

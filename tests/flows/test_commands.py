@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.flows.house import eventually
+from tests.flows.house import environment_of_a_newcomer, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ["accounts", "billing", "gpu_worker", "jobs", "nijika", "manage.py", "Procfile"]
@@ -127,12 +127,6 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
         if text in line:
             return output
     raise AssertionError(output)
-
-
-def environment_of_a_newcomer() -> dict[str, str]:
-    """Ours, without what the tests have set."""
-    hidden = ("NIJIKA_", "DATABASE_URL", "REDIS_URL", "DJANGO_", "PYTEST")
-    return {n: v for n, v in os.environ.items() if not n.startswith(hidden)}
 
 
 def environment_of(checkout: Path) -> dict[str, str]:
