@@ -20,6 +20,8 @@ from nijika.local.demo import PHOTO
 from tests.flows.house import ENDS, House, eventually
 
 CLIENTS = 4
+PAUSE_S = 2.0
+"""A client's longest pause: together they ask for half of what a worker does."""
 CALM_S = 4.0
 """Longest pause between two faults: some fall into the recovery from the last."""
 ENDS_WITHIN_S = 120.0
@@ -83,13 +85,14 @@ class Storm:
                 self._submit_one(chance)
             except OSError:
                 self.answers["no answer"] += 1
-            time.sleep(chance.random() * 0.3)
+            time.sleep(chance.random() * PAUSE_S)
 
     def _submit_one(self, chance: random.Random) -> None:
-        if chance.random() < 0.3:
+        if chance.random() < 0.1:
             answer = self.home.submit("removebg", PHOTO, timeout_s=20)
         else:
-            answer = self.home.submit("sleep", seconds=chance.random(), timeout_s=20)
+            seconds = chance.random() * 0.3
+            answer = self.home.submit("sleep", seconds=seconds, timeout_s=20)
         self.answers[str(answer.status)] += 1
         if answer.status == 202:
             job_id = answer.body["id"]

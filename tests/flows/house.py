@@ -32,7 +32,9 @@ ENDS = {"succeeded", "failed", "cancelled"}
 T = TypeVar("T")
 
 SHORT_TIMES = {
-    "NIJIKA_LEASE": "3s",
+    "NIJIKA_LEASE": "4s",
+    "NIJIKA_BEAT": "500ms",
+    "NIJIKA_LINK_EVERY": "500ms",
     "NIJIKA_RUN_LIMIT_GRACE": "1s",
     "NIJIKA_RETRY_BACKOFF": "200ms",
     "NIJIKA_REPUBLISH_AFTER": "1s",
