@@ -95,7 +95,8 @@ class Dispatcher:
 
     def __init__(self, queue: str, publisher: Publisher | None = None) -> None:
         self.queue = queue
-        self._sole = Sole(lock_name(queue))
+        # A dispatch that a crash undoes is a second copy of a message: harmless.
+        self._sole = Sole(lock_name(queue), durable=False)
         self._publisher = publisher or Publisher()
         self._suspects: set[UUID] = set()
         self._looked_at = 0.0

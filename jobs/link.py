@@ -155,8 +155,9 @@ def _hear(call: Call) -> tuple[str, Heard | None]:
 
 
 def _hear_head(call: Call) -> tuple[str, Heard | None]:
-    """One statement is its own transaction."""
-    [called] = sql.run([(_CALLED, _head(call))])
+    """The next commit that matters takes this one's along to the disk."""
+    with transaction.atomic():
+        _, called = sql.run([(_UNHURRIED, ()), (_CALLED, _head(call))])
     return (called[0][0], NOTHING_SAID) if called else ("", None)
 
 
@@ -328,6 +329,8 @@ SET call = %(number)s::bigint, queue = %(queue)s::text, slots = %(slots)s::small
 WHERE name = %(name)s::text AND incarnation = %(incarnation)s::bigint
     AND call < %(number)s::bigint
 RETURNING specs_digest"""
+
+_UNHURRIED = "SET LOCAL synchronous_commit = off"
 
 _KNOWS_SPECS = """
 UPDATE jobs_worker SET specs_digest = %(specs_digest)s

@@ -20,7 +20,7 @@ class Positions:
     """Numbers the waiting jobs of all queues; one copy of control at a time does."""
 
     def __init__(self) -> None:
-        self._sole = Sole("positions")
+        self._sole = Sole("positions", durable=False)
 
     def turn(self) -> int:
         """Bring the numbers up to date; gives the number of rows written."""

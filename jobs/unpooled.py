@@ -29,11 +29,12 @@ TRY_EVERY_S = 1.0
 Connection = psycopg.Connection[Any]
 
 
-def connect(name: str, *, idle_s: float = 0) -> Connection:
+def connect(name: str, *, idle_s: float = 0, durable: bool = True) -> Connection:
     """A new autocommit connection that shows itself as `name` in pg_stat_activity.
 
-    The server ends it when it says nothing for `idle_s` (0: never). Raises
-    psycopg.OperationalError.
+    The server ends it when it says nothing for `idle_s` (0: never). Without `durable`
+    its commits do not wait for the disk, and a crash of the server may undo the last.
+    Raises psycopg.OperationalError.
     """
     known = connection.get_connection_params()
     params = {
@@ -48,6 +49,7 @@ def connect(name: str, *, idle_s: float = 0) -> Connection:
         params.get("options", "")
         + SERVER_NOTICES
         + f" -c idle_session_timeout={int(idle_s * 1000)}"
+        + ("" if durable else " -c synchronous_commit=off")
     )
     params |= {"application_name": name[:63], "connect_timeout": 3}
     return psycopg.connect(autocommit=True, **params, **CLIENT_NOTICES)
@@ -62,8 +64,9 @@ class Sole:
     keeps VACUUM from removing anything.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, durable: bool = True) -> None:
         self._name = name
+        self._durable = durable
         self._session: Connection | None = None
         self._is_mine = False
         self._tried_at = 0.0
@@ -97,7 +100,9 @@ class Sole:
     def _try(self) -> bool:
         try:
             if self._session is None:
-                self._session = connect(f"nijika {self._name}", idle_s=FROZEN_S)
+                self._session = connect(
+                    f"nijika {self._name}", idle_s=FROZEN_S, durable=self._durable
+                )
             answer = self._session.execute(
                 "SELECT pg_try_advisory_lock(%s, %s)", [LOCKS, _key(self._name)]
             ).fetchone()
