@@ -457,7 +457,7 @@ def test_dispatcher_whose_session_is_ended_starts_afresh(
 def test_dispatcher_that_freezes_is_replaced(
     dispatcher: Dispatcher, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpooled, "FROZEN_S", 1)
+    monkeypatch.setattr(unpooled, "FROZEN_S", 3)
     worker()
     dispatcher.turn()  # and then it never says a word again
     queued(person("owner"))
