@@ -380,7 +380,9 @@ _SAID = """unnest(%(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[])
         AS said (id, attempt, claim)"""
 
 # The second condition says nothing new, but with it a plan that was made while the
-# table was small still goes by the primary key when it has grown.
+# table was small still goes by the primary key when it has grown. `status || ''` is
+# there for the same reason: a bare `status = 'queued'` lets the planner take an index
+# of all unfinished jobs, which looks small as long as few are waiting.
 _SAID_JOB = "job.id = said.id AND job.id = ANY(%(jobs)s::uuid[])"
 
 _THIS_RUN = f"""{_SAID_JOB} AND job.status = 'running'
@@ -419,7 +421,7 @@ WITH moved AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8),
         progress = NULL, position = NULL, not_before = NULL
     FROM {_SAID}
-    WHERE {_SAID_JOB} AND job.status = 'queued'
+    WHERE {_SAID_JOB} AND job.status || '' = 'queued'
         AND job.attempt = said.attempt - 1
     RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
 ), told AS (
@@ -494,7 +496,7 @@ _SUCCEED = _transition(
         %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
         %(prefixes)s::text[], %(results)s::jsonb[], %(engine_ms)s::int[]
     ) AS said (id, attempt, claim, prefix, results, engine_ms)
-    WHERE {_SAID_JOB} AND job.status IN ('queued', 'running')
+    WHERE {_SAID_JOB} AND job.status || '' IN ('queued', 'running')
         AND (
             said.attempt < job.attempt
             OR said.attempt = job.attempt AND said.claim = job.claim

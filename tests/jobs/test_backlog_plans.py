@@ -1,0 +1,52 @@
+"""A plan that was made while few jobs waited must not read all of a later backlog.
+
+Prepared statements keep their plan, and statistics are a minute old: an index of the
+waiting or unfinished jobs looks small to a plan made when there were few.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from jobs import dispatch, lifecycle
+from tests.jobs.test_lifecycle_plans import nodes, values
+
+STATEMENTS = {
+    "take": dispatch._TAKE,
+    "start": lifecycle._START,
+    "succeed": lifecycle._SUCCEED,
+}
+
+OF_THE_BACKLOG = {"job_waiting", "job_start_by", "job_give_up"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_plan_of_jobs_named_by_their_ids_reads_no_backlog(name: str) -> None:
+    given = values()
+    given |= {"ids": given["jobs"], "messages": given["jobs"]}
+
+    used = {one.get("Index Name") for one in nodes(plan_of(STATEMENTS[name], given))}
+
+    assert "jobs_job_pkey" in used
+    assert not used & OF_THE_BACKLOG
+
+
+def plan_of(text: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The plan that a prepared statement keeps, whatever its values."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    places = ", ".join("%s" for _ in names)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE kept AS {text}")
+        chosen = [given[name] for name in names]
+        cursor.execute(f"EXPLAIN (FORMAT json) EXECUTE kept ({places})", chosen)
+        [[[plan]]] = cursor.fetchall()
+        cursor.execute("DEALLOCATE kept")
+    return plan["Plan"]  # type: ignore[no-any-return]
