@@ -1,0 +1,22 @@
+"""The domain: a job from its request to its end, and to the last of its files.
+
+In the order in which a job meets them:
+
+    api/          reads requests strictly, answers, documents itself
+    orders        from what is asked for to what may become a job; with
+                  inputs, images, image_headers, strict_json, engines, schemas
+    submission    accepts many at once; combiner, groups, intake are its parts
+    sources       fetches URL inputs
+    dispatch      waiting rows to Celery messages, fairly
+    link          what a worker's call does; link_view, vetting
+    lifecycle     every change of a status, with its money; locks, turns
+    reaping       what nobody would end
+    results       whose result may be read; links are the signed ones
+    retention     what is erased, and when
+
+    control       the loops that run all this; control_signs, positions
+    storage       files, in a folder or in S3
+    news          who is told that a job changed
+    books         whether everything adds up
+    sql, unpooled, statistics    how we speak with PostgreSQL
+"""
