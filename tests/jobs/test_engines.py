@@ -1,5 +1,8 @@
 """What workers announce, what a key may choose, and what parameters are taken."""
 
+import contextlib
+import socket
+import threading
 import time
 from typing import Any
 
@@ -174,10 +177,24 @@ def test_errors_never_repeat_the_value() -> None:
 
 
 def test_schema_that_refers_elsewhere_fetches_nothing() -> None:
-    remote = {"$ref": "http://127.0.0.1:9/schema"}
-    spec = make_spec(parameters={"type": "object", "properties": {"a": remote}})
-    with pytest.raises(Exception, match="Unresolvable"):
-        engines.validate_parameters(spec, {"a": 1})
+    calls: list[object] = []
+
+    def hang_up() -> None:
+        with contextlib.suppress(TimeoutError):
+            connection, address = elsewhere.accept()
+            calls.append(address)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.3)
+        listening = threading.Thread(target=hang_up)
+        listening.start()
+        remote = {"$ref": f"http://127.0.0.1:{elsewhere.getsockname()[1]}/schema"}
+        spec = make_spec(parameters={"type": "object", "properties": {"a": remote}})
+        with pytest.raises(Exception, match="Unresolvable"):
+            engines.validate_parameters(spec, {"a": 1})
+        listening.join()
+    assert calls == []
 
 
 @pytest.mark.parametrize(
