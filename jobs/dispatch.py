@@ -271,7 +271,8 @@ def _take_again(session: Connection, lost: Sequence[Unclaimed]) -> list[Taken]:
         "dispatches": [one.dispatches for one in lost],
     }
     with session.cursor(row_factory=class_row(Taken)) as cursor:
-        return cursor.execute(_TAKE_AGAIN, values).fetchall()
+        rows = cursor.execute(_TAKE_AGAIN, values).fetchall()
+    return sorted(rows, key=lambda row: row.id)
 
 
 def _messages(taken: Sequence[Taken]) -> list[list[Taken]]:
