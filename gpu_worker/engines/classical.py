@@ -12,9 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from gpu_worker.contract import EngineSpec
 from gpu_worker.engines.base import Hooks, Item, Outcome
-
-SIZES = {"preview": 250_000, "medium": 1_500_000, "hd": 4_000_000, "full": 50_000_000}
-"""The most pixels of a result."""
+from gpu_worker.engines.cutout import SIZES
 
 PARAMETERS: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

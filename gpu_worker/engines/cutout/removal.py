@@ -9,8 +9,7 @@ import cv2
 from gpu_worker import pixels
 from gpu_worker.engines import geometry
 from gpu_worker.engines.base import Hooks, Item, Outcome, Result
-from gpu_worker.engines.classical import SIZES
-from gpu_worker.engines.cutout import edges, subject
+from gpu_worker.engines.cutout import SIZES, edges, subject
 from gpu_worker.pixels import Pixels
 
 # Below it were all failures of the trials, and a few good cut-outs.
