@@ -49,7 +49,7 @@ PARAMETERS: dict[str, Any] = {
             "longer side. Never beyond the image.",
         },
         "size": {
-            "enum": ["preview", "medium", "hd", "full"],
+            "enum": [*SIZES],
             "default": "full",
             "description": "At most 0.25, 1.5, 4 or 50 megapixels. Never enlarges.",
         },
