@@ -20,7 +20,7 @@ run: ## start nijika on this machine; Ctrl-C stops it
 
 test: ## all tests
 	@$(SETUP) test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope
 
 test-engines: ## the tests that need torch
 	@echo "no engine needs torch yet"
