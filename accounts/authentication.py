@@ -5,10 +5,11 @@
 - Keys are cached by digest, never by secret. All cached keys are read again in one
   query at most each half second: a revoked key, an expired one and a suspended user's
   stop within a second in every process.
-- `last_used_at` is written when a process first meets a key, then in batches each ten
-  seconds; it is at most that much too old.
+- `last_used_at` is written by the statement that reads the keys: when a process first
+  meets one, then for all each ten seconds; it is at most that much too old.
 """
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -16,12 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.db.models.functions import Now
 
 from accounts import keys
 from accounts.errors import AccountSuspended, KeyExpired, KeyRevoked, ScopeMissing
-from accounts.models import ApiKey
 from nijika.errors import Unauthenticated
 
 Scope = Literal["jobs:read", "jobs:write", "account:read"]
@@ -103,7 +101,7 @@ class _Cache:
         self._known: dict[str, _Known] = {}
         self._used_at: dict[str, float] = {}
         self._read_at = 0.0
-        self._unwritten: set[int] = set()
+        self._unwritten: set[str] = set()
         self._written_at = 0.0
 
     def find(self, digest: str) -> _Known | None:
@@ -113,20 +111,18 @@ class _Cache:
         if known is None:
             known = self._meet(digest)
         elif known.refusal is None:
-            self._unwritten.add(known.caller.key_id)
+            self._unwritten.add(digest)
         if known is not None:
             self._used_at[digest] = time.monotonic()
         return known
 
     def _meet(self, digest: str) -> _Known | None:
-        known = _read([digest]).get(digest)
+        known = _read([digest], used=[digest]).get(digest)
         if known is None:
             return None
         if len(self._known) >= MAX_KEYS:
             self._forget()
         self._known[digest] = known
-        if known.refusal is None:
-            _write_uses([known.caller.key_id])
         return known
 
     def _refresh(self) -> None:
@@ -147,13 +143,16 @@ class _Cache:
             d for d, used in list(self._used_at.items()) if used < now - FORGET_S
         )
         asked = list(self._known)
-        found = _read(asked) if asked else {}
+        found = _read(asked, used=self._uses_to_write(now)) if asked else {}
         self._known.update(found)
         self._drop(digest for digest in asked if digest not in found)
         self._read_at = now
-        if self._unwritten and now - self._written_at >= WRITE_USES_S:
-            used, self._unwritten, self._written_at = self._unwritten, set(), now
-            _write_uses(used)
+
+    def _uses_to_write(self, now: float) -> set[str]:
+        if now - self._written_at < WRITE_USES_S:
+            return set()
+        used, self._unwritten, self._written_at = self._unwritten, set(), now
+        return used
 
     def _drop(self, digests: Iterable[str]) -> None:
         for digest in digests:
@@ -165,22 +164,11 @@ class _Cache:
         self._drop(oldest[: MAX_KEYS // 10])
 
 
-def _read(digests: Iterable[str]) -> dict[str, _Known]:
-    rows = (
-        ApiKey.objects.filter(digest__in=list(digests))
-        .annotate(expired=_EXPIRED)
-        .values_list(
-            "digest",
-            "revoked_at",
-            "expired",
-            "user__suspended_at",
-            "user_id",
-            "user__email",
-            "pk",
-            "test",
-            "scopes",
-        )
-    )
+def _read(digests: Iterable[str], *, used: Iterable[str]) -> dict[str, _Known]:
+    """The keys with these digests; notes the use of some in the same statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [list(used), list(digests)])
+        rows = cursor.fetchall()
     return {
         digest: _Known(
             caller=Caller(
@@ -188,19 +176,15 @@ def _read(digests: Iterable[str]) -> dict[str, _Known]:
                 email=email,
                 key_id=key_id,
                 test=test,
-                scopes=frozenset(scopes),
+                scopes=frozenset(json.loads(scopes)),
             ),
-            refusal=_refusal(
-                revoked=revoked_at is not None,
-                expired=expired,
-                suspended=suspended_at is not None,
-            ),
+            refusal=_refusal(revoked=revoked, expired=expired, suspended=suspended),
         )
         for (
             digest,
-            revoked_at,
+            revoked,
             expired,
-            suspended_at,
+            suspended,
             user_id,
             email,
             key_id,
@@ -218,23 +202,22 @@ def _refusal(*, revoked: bool, expired: bool, suspended: bool) -> Refusal | None
     return AccountSuspended if suspended else None
 
 
-# The database's clock decides, as everywhere.
-_EXPIRED = ExpressionWrapper(
-    Q(expires_at__isnull=False, expires_at__lte=Now()), output_field=BooleanField()
+# The database's clock decides, as everywhere. The row of a key that somebody edits is
+# left out of the uses: a late time harms nobody, a wait would.
+_READ = """
+WITH used AS (
+    UPDATE accounts_apikey SET last_used_at = clock_timestamp() WHERE id IN (
+        SELECT id FROM accounts_apikey
+        WHERE digest = ANY(%s::text[]) AND revoked_at IS NULL
+            AND (expires_at IS NULL OR expires_at > statement_timestamp())
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
 )
-
-# A row that somebody edits is left out: a late time harms nobody, a wait would.
-_WRITE_USES = """
-UPDATE accounts_apikey SET last_used_at = clock_timestamp() WHERE id IN (
-    SELECT id FROM accounts_apikey WHERE id = ANY(%s::bigint[])
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-)
+SELECT digest, revoked_at IS NOT NULL,
+    coalesce(expires_at <= statement_timestamp(), false), suspended_at IS NOT NULL,
+    user_id, email, key.id, test, scopes::text
+FROM accounts_apikey AS key JOIN accounts_user AS owner ON owner.id = key.user_id
+WHERE digest = ANY(%s::text[])
 """
-
-
-def _write_uses(key_ids: Iterable[int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE_USES, [list(key_ids)])
-
 
 _cache = _Cache()
