@@ -8,13 +8,9 @@ from types import FrameType
 
 from nijika.local import demo
 from nijika.local.servers import ServerFailed, free_port
-from nijika.local.stack import Stack, StackFailed
+from nijika.local.stack import STOP, Stack, StackFailed, Stopped
 
 USUAL_PORT = 8000
-
-
-class Stopped(BaseException):
-    """Somebody asked this process to end."""
 
 
 def main(command: str) -> int:
@@ -61,7 +57,7 @@ def _port() -> int | None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
+    STOP.set()
 
 
 if __name__ == "__main__":

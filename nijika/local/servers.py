@@ -327,14 +327,15 @@ def _spawn(
             stderr=output,
             cwd="/",
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            # To PostgreSQL SIGTERM would mean to wait for its clients.
+            preexec_fn=die_with_parent(signal.SIGINT),
             **options,
         )
 
 
-def die_with_parent() -> None:
-    """For a child, before its exec: SIGTERM when the thread that started it is gone."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(number: int) -> Callable[[], None]:
+    """For a child, before its exec: this signal when its parent's thread ends."""
+    return lambda: _libc.prctl(PR_SET_PDEATHSIG, number)
 
 
 def _wait_until(

@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,6 +36,14 @@ USER = "you@example.org"
 STOP_ORDER = [["worker", "control", "fetcher"], ["web"]]
 STOP_EACH_S = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+STOP = threading.Event()
+"""Set by a signal handler; a handler that raised could leave a half-made process."""
+
+
+class Stopped(BaseException):
+    """Somebody asked this process to end."""
 
 
 class StackFailed(RuntimeError):
@@ -88,7 +97,9 @@ class Stack:
         self.stop()
 
     def check(self) -> None:
-        """Restart what crashed."""
+        """Restart what crashed. Raises Stopped once STOP is set."""
+        if STOP.is_set():
+            raise Stopped
         self.supervisor.check()
 
     def stop(self) -> None:

@@ -109,7 +109,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
         threading.Thread(
             target=self._relay, args=(program, program.process), daemon=True

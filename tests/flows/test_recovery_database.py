@@ -125,7 +125,7 @@ def test_storage_away_job_is_retried_then_failed_and_released(home: House) -> No
     os.rename(storage, away)
     storage.write_text("not a folder")
     try:
-        job = home.end_of(job_id, within_s=40)
+        job = home.end_of(job_id, within_s=120)
     finally:
         storage.unlink()
         os.rename(away, storage)
