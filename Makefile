@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test test-engines lint fix bench chaos mutants lock
+.PHONY: help demo run test retest test-engines lint fix bench chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -21,6 +21,9 @@ run: ## start nijika on this machine; Ctrl-C stops it
 test: ## all tests
 	@$(SETUP) test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope
+
+retest: ## what failed last time, one at a time
+	@$(BIN)/python -m pytest -q --last-failed
 
 test-engines: ## the tests that need torch
 	@echo "no engine needs torch yet"
