@@ -77,19 +77,8 @@ def start_postgres(folder: Path, *, durable: bool = True) -> Server:
     if not (data / "PG_VERSION").exists():
         _init_postgres(binaries, data, password, owner)
     port = free_port()
-    settings = {
-        "listen_addresses": "127.0.0.1",
-        "port": port,
-        "unix_socket_directories": "",
-        "max_connections": 200,
-        "shared_buffers": "128MB",
-        "fsync": "on" if durable else "off",
-        "full_page_writes": "on" if durable else "off",
-        "jit": "off",
-        "logging_collector": "off",
-    }
     command = [str(binaries / "postgres"), "-D", str(data)]
-    command += [part for k, v in settings.items() for part in ("-c", f"{k}={v}")]
+    command += _postgres_options(port, durable=durable)
 
     def start() -> subprocess.Popen[bytes]:
         ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
@@ -116,6 +105,21 @@ def start_postgres(folder: Path, *, durable: bool = True) -> Server:
         server.stop()
         raise
     return server
+
+
+def _postgres_options(port: int, *, durable: bool) -> list[str]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "shared_buffers": "128MB",
+        "fsync": "on" if durable else "off",
+        "full_page_writes": "on" if durable else "off",
+        "jit": "off",
+        "logging_collector": "off",
+    }
+    return [part for k, v in settings.items() for part in ("-c", f"{k}={v}")]
 
 
 def start_redis(folder: Path) -> Server:
