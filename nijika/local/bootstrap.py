@@ -80,7 +80,10 @@ def _install(locks: list[str]) -> None:
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     command += ["--disable-pip-version-check", "--no-deps", "--require-hashes"]
     command += [part for lock in locks for part in ("-r", str(ROOT / lock))]
-    if subprocess.run(command).returncode:
+    # Without it pyvips would be built against a libvips of the system's, which may be
+    # old and does not go with pillow-heif, instead of using its own wheel.
+    environment = os.environ | {"PKG_CONFIG": "/bin/false"}
+    if subprocess.run(command, env=environment).returncode:
         sys.exit("Installing failed; the lines above say why.")
 
 
