@@ -4,6 +4,22 @@ from typing import NamedTuple
 
 from nijika.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedMedia
 
+# What a job can fail with; more may come. `gpu_worker.errors` has those of a run.
+JOB_CODES = (
+    "invalid_image",
+    "invalid_parameters",
+    "fetch_failed",
+    "url_not_allowed",
+    "engine_unavailable",
+    "engine_failed",
+    "out_of_memory",
+    "limit_exceeded",
+    "content_blocked",
+    "worker_lost",
+    "storage_unavailable",
+    "expired",
+)
+
 
 class FieldError(NamedTuple):
     """What is wrong with one field: where, a code for programs, a text for people."""

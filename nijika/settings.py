@@ -105,8 +105,25 @@ LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
 WELCOME_CREDITS = Decimal(env.str("NIJIKA_WELCOME_CREDITS", "50"))
 
 # Operations: the engine of an operation, unless the client names one of the others.
+# What is not listed is not offered; what no worker has announced answers 503.
 DEFAULT_ENGINES = env.dict(
-    "NIJIKA_DEFAULT_ENGINES", default={"removebg": "classical", "resize": "imaging"}
+    "NIJIKA_DEFAULT_ENGINES",
+    default={
+        "removebg": "classical",
+        "smart-mask": "classical",
+        "upscale": "classical",
+        "generate": "qwen-image",
+        "edit": "qwen-image-edit",
+        "resize": "imaging",
+        "crop": "imaging",
+        "encode": "imaging",
+        "extract": "imaging",
+        "inpaint": "imaging",
+        "canny": "imaging",
+        "shadow": "imaging",
+        "white-balance": "imaging",
+        "compose": "imaging",
+    },
 )
 CHOOSABLE_ENGINES = env.list("NIJIKA_CHOOSABLE_ENGINES", default=[])
 QUEUES = env.list("NIJIKA_QUEUES", default=["cpu"])

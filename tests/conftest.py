@@ -1,10 +1,13 @@
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
 from billing import prices
 from billing.models import Price
 from jobs import submission
+
+PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +27,8 @@ def default_prices(request: pytest.FixtureRequest) -> None:
         return
     own = marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if own else "db")
-    defaults = {"removebg": "0.01", "upscale": "0.02", "resize": "0.01"}
     Price.objects.bulk_create(
-        [Price(operation=name, credits=price) for name, price in defaults.items()],
+        [Price(operation=name, credits=price) for name, price in PRICES.items()],
         ignore_conflicts=True,
     )
     prices.forget()

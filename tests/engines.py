@@ -154,8 +154,20 @@ WORKER_ENGINES = ",".join(
     f"{operation}/test=tests.engines:{engine.__name__}"
     for operation, engine in OPERATIONS.items()
 )
-PLATFORM_ENGINES = "removebg=classical,resize=imaging," + ",".join(
-    f"{operation}=test" for operation in OPERATIONS
+IMAGING = "resize crop encode extract inpaint canny shadow white-balance compose"
+DEFAULT_ENGINES = {
+    "removebg": "classical",
+    "smart-mask": "classical",
+    "upscale": "classical",
+    "generate": "qwen-image",
+    "edit": "qwen-image-edit",
+    **dict.fromkeys(IMAGING.split(), "imaging"),
+}
+PLATFORM_ENGINES = ",".join(
+    f"{operation}={engine}"
+    for operation, engine in (
+        DEFAULT_ENGINES | dict.fromkeys(OPERATIONS, "test")
+    ).items()
 )
 SETTINGS = {
     "NIJIKA_WORKER_ENGINES": WORKER_ENGINES,

@@ -13,6 +13,7 @@ from django.conf import settings
 from jobs import engines
 from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import METADATA_KEYS
+from jobs.errors import JOB_CODES
 from jobs.models import Job
 
 Schema = dict[str, Any]
@@ -51,7 +52,11 @@ RESULT = _object(
     sha256=TEXT,
     details={"type": "object"},
 )
-ERROR = _object(code=TEXT, message=TEXT, retryable={"type": "boolean"})
+ERROR = _object(
+    code=TEXT | {"description": f"{', '.join(JOB_CODES)}; more may come."},
+    message=TEXT,
+    retryable={"type": "boolean"},
+)
 PROGRESS = _object(step=COUNT, total=COUNT, message=TEXT)
 JOB = _object(
     id=TEXT,

@@ -1,13 +1,18 @@
 from collections.abc import Iterator
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from billing import prices
 from billing.errors import PriceMissing
 from billing.models import Price
+from tests import engines
 
+MIGRATION = import_module("billing.migrations.0003_prices_of_the_operations")
 pytestmark = pytest.mark.django_db
 
 
@@ -23,6 +28,29 @@ def _fresh_prices() -> Iterator[None]:
 )
 def test_price_of_a_known_operation_has_a_default(operation: str, price: str) -> None:
     assert prices.price_of(operation, "classical") == Decimal(price)
+
+
+def test_price_of_every_operation_that_is_offered_has_a_default() -> None:
+    offered = settings.DEFAULT_ENGINES
+    assert offered == engines.DEFAULT_ENGINES
+    for operation, engine in offered.items():
+        assert prices.price_of(operation, engine) > 0, operation
+
+
+def test_migration_keeps_prices_that_the_owner_has_set() -> None:
+    Price.objects.all().delete()
+    Price.objects.create(operation="resize", credits=Decimal("0.01"))
+    Price.objects.create(operation="crop", credits=Decimal(7))
+    Price.objects.create(operation="resize", engine="big", credits=Decimal("0.01"))
+    with connection.cursor() as cursor:
+        cursor.execute(MIGRATION.CHANGE)
+        for price in MIGRATION.PRICES.items():
+            cursor.execute(MIGRATION.INSERT, list(price))
+    prices.forget()
+    assert prices.price_of("resize", "imaging") == Decimal("0.001")
+    assert prices.price_of("resize", "big") == Decimal("0.01")
+    assert prices.price_of("crop", "imaging") == 7
+    assert prices.price_of("edit", "qwen-image-edit") == Decimal("0.05")
 
 
 def test_price_of_an_engine_goes_before_the_operations() -> None:
