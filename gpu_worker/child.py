@@ -22,13 +22,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gpu_worker import registry, storage
-from gpu_worker.engines.base import Arrays, DeviceEngine, Engine, Input, Item, Result
+from gpu_worker import finishing, registry, storage
+from gpu_worker.contract import Step, from_json
+from gpu_worker.engines.base import (
+    Arrays,
+    DeviceEngine,
+    Engine,
+    Hooks,
+    Input,
+    Item,
+    Outcome,
+    Result,
+)
 from gpu_worker.errors import EngineFailed, LimitExceeded, WorkerError
 
 logger = logging.getLogger("gpu_worker.child")
@@ -126,14 +135,18 @@ def _answer(request: Request, hooks: ChildHooks) -> dict[str, Any]:
 
 
 def _run(request: Request, hooks: ChildHooks) -> dict[str, Any]:
-    items = [_item(one) for one in request["items"]]
+    items = [_item(one, request["engine"][0]) for one in request["items"]]
     engine = _loaded(tuple(request["engine"]))
     began = time.monotonic()
     outcomes = engine.run(items, hooks)
-    engine_ms = round((time.monotonic() - began) * 1000)
     if len(outcomes) != len(items):
         raise EngineFailed("The engine did not give one outcome per item.")
-    pairs = zip(outcomes, request["items"], strict=True)
+    finished = [
+        _finished(item, outcome, hooks)
+        for item, outcome in zip(items, outcomes, strict=True)
+    ]
+    engine_ms = round((time.monotonic() - began) * 1000)
+    pairs = zip(finished, request["items"], strict=True)
     stored = [_outcome(outcome, one["targets"]) for outcome, one in pairs]
     return {"outcomes": stored, "engine_ms": engine_ms}
 
@@ -141,7 +154,7 @@ def _run(request: Request, hooks: ChildHooks) -> dict[str, Any]:
 def _decode(request: Request, hooks: ChildHooks) -> dict[str, Any]:
     import numpy as np
 
-    arrays = _device_class(request).decode(_item(request["item"]))
+    arrays = _device_class(request).decode(_request_item(request))
     paths = {name: f"{request['folder']}/{name}.npy" for name in arrays}
     for name, array in arrays.items():
         np.save(paths[name], array, allow_pickle=False)
@@ -153,8 +166,10 @@ def _encode(request: Request, hooks: ChildHooks) -> dict[str, Any]:
 
     read = {n: np.load(p, allow_pickle=False) for n, p in request["arrays"].items()}
     made = Arrays(arrays=read, details=request["details"])
-    results = _device_class(request).encode(_item(request["item"]), made)
-    return {"outcomes": [_outcome(results, request["item"]["targets"])]}
+    item = _request_item(request)
+    results = _device_class(request).encode(item, made)
+    finished = _finished(item, results, hooks)
+    return {"outcomes": [_outcome(finished, request["item"]["targets"])]}
 
 
 _DO: dict[str, Callable[[Request, ChildHooks], dict[str, Any]]] = {
@@ -164,16 +179,34 @@ _DO: dict[str, Callable[[Request, ChildHooks], dict[str, Any]]] = {
 }
 
 
-def _item(values: dict[str, Any]) -> Item:
+def _request_item(request: Request) -> Item:
+    return _item(request["item"], request["engine"][0])
+
+
+def _item(values: dict[str, Any], operation: str) -> Item:
     inputs = tuple(
         Input(**(one | {"path": Path(one["path"])})) for one in values["inputs"]
     )
     return Item(
         job_id=values["job_id"],
+        operation=operation,
         parameters=values["parameters"],
         inputs=inputs,
+        steps=tuple(from_json(Step, step) for step in values.get("steps", [])),
         checkpoint=values["checkpoint"],
     )
+
+
+def _finished(
+    item: Item, outcome: Outcome, hooks: Hooks
+) -> tuple[Result, ...] | WorkerError:
+    """The item's files; what goes wrong on the way concerns this item alone."""
+    if isinstance(outcome, WorkerError):
+        return outcome
+    try:
+        return finishing.finish(item, outcome, hooks)
+    except Exception as error:
+        return _told(error)
 
 
 def _outcome(
@@ -191,17 +224,22 @@ def _outcome(
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    if _is_memory(error):
-        error = LimitExceeded("The run needed more memory than a job may use.")
-    if not isinstance(error, WorkerError):
-        logger.error("engine failed", exc_info=error)
-        error = EngineFailed()
-    failure = error.failure()
+    failure = _told(error).failure()
     return {
         "code": failure.code,
         "message": failure.message,
         "retryable": failure.retryable,
     }
+
+
+def _told(error: BaseException) -> WorkerError:
+    """What the job's owner is told of an error."""
+    if _is_memory(error):
+        return LimitExceeded("The run needed more memory than a job may use.")
+    if isinstance(error, WorkerError):
+        return error
+    logger.error("engine failed", exc_info=error)
+    return EngineFailed()
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -229,7 +267,7 @@ def _warm_up(queue: str) -> None:
             if registry.engine_class(key).placement == "child":
                 _loaded(key)
             else:
-                import_module("numpy")
+                finishing.load()
         except Exception:
             # The other engines work; this one fails each of its jobs, and says why.
             logger.exception("engine %s could not be loaded", "/".join(key))

@@ -39,7 +39,8 @@ class EngineSpec:
 
     `parameters` is a JSON schema (2020-12) of the operation's parameters. `images` is
     the least and the greatest number of input images. A run may take
-    `run_limit_s + run_limit_s_per_mp * megapixels` seconds.
+    `run_limit_s + run_limit_s_per_mp * megapixels` seconds. `is_step`: the operation
+    can follow another one in the same run (`Assignment.then`).
     """
 
     operation: str
@@ -57,6 +58,7 @@ class EngineSpec:
     extra: str = ""
     weights: str = ""
     gpu_memory_gb: float = 0
+    is_step: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +74,19 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation that follows the job's own, on what that one made."""
+
+    operation: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """What a worker needs to begin a job; the rest comes with the grant.
 
     `attempt` is the number to claim. `alone`: the job has met a dead worker, so it
-    shares the worker with nothing else.
+    shares the worker with nothing else. `then`: steps after the operation, in order.
     """
 
     job_id: str
@@ -88,6 +98,7 @@ class Assignment:
     run_limit_s: float
     request_id: str = ""
     alone: bool = False
+    then: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

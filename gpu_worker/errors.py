@@ -30,6 +30,12 @@ class InvalidImage(WorkerError):
     code = "invalid_image"
 
 
+class InvalidParameters(WorkerError):
+    """These parameters cannot be applied to this image."""
+
+    code = "invalid_parameters"
+
+
 class LimitExceeded(WorkerError):
     """The run took more time or memory than a job may."""
 

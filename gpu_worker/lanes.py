@@ -15,6 +15,7 @@ from typing import Any
 from gpu_worker import registry
 from gpu_worker.batching import Batch, Errand
 from gpu_worker.children import Child
+from gpu_worker.contract import Step, from_json
 from gpu_worker.engines.base import Arrays, DeviceEngine, DeviceOutcome, Input, Item
 from gpu_worker.errors import EngineFailed, LimitExceeded, Stopped, WorkerError
 
@@ -140,7 +141,9 @@ def _device_item(errand: Errand) -> Item:
     inputs = tuple(Input(**(i | {"path": Path(i["path"])})) for i in values["inputs"])
     return Item(
         job_id=values["job_id"],
+        operation=errand.key[0],
         parameters=values["parameters"],
+        steps=tuple(from_json(Step, step) for step in values.get("steps", [])),
         inputs=inputs,
         checkpoint=values["checkpoint"],
         arrays=errand.extra["arrays"],

@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 ENGINES: dict[Key, str] = {
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
-    ("resize", "imaging"): "gpu_worker.engines.imaging:Resize",
+    ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
 }
 
 

@@ -34,6 +34,7 @@ from gpu_worker.contract import (
     ResultFile,
     Run,
     from_json,
+    to_json,
 )
 from gpu_worker.errors import (
     EngineFailed,
@@ -337,6 +338,7 @@ def _item(work: Work, inputs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "job_id": work.run.job_id,
         "parameters": work.assignment.parameters,
+        "steps": [to_json(step) for step in work.assignment.then],
         "inputs": inputs,
         "checkpoint": work.checkpoint,
     }

@@ -1,7 +1,7 @@
 """What every engine keeps: load once, run many batches, one outcome per item.
 
     child    `load` and `run` in a child process, one per slot, with limits on memory
-             and time. The inputs are paths; the results are encoded files.
+             and time. The inputs are paths; the results are pictures, or encoded files.
     device   `load` and `run` in the worker's one thread that owns the device, on
              arrays; `decode` and `encode` in a child: foreign bytes stay there.
 
@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from gpu_worker.contract import EngineSpec
+from gpu_worker.contract import EngineSpec, Step
 from gpu_worker.errors import WorkerError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from gpu_worker.pixels import Pixels
 
 Placement = Literal["child", "device"]
 
@@ -43,6 +45,8 @@ class Input:
 class Item:
     """One job's part of a batch. `parameters` are valid under the spec's schema.
 
+    `operation` and `steps`: what was asked for, and what follows it; an engine may look
+    ahead in them, `gpu_worker.finishing` does them.
     `arrays` is what a device engine's `decode` returned; empty for child engines.
     `checkpoint` is what an earlier run of the job saved last.
     """
@@ -50,6 +54,8 @@ class Item:
     job_id: str
     parameters: dict[str, Any]
     inputs: tuple[Input, ...] = ()
+    operation: str = ""
+    steps: tuple[Step, ...] = ()
     checkpoint: str | None = None
     arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
@@ -67,6 +73,26 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A result that is not encoded yet, so that steps can follow.
+
+    `pixels`: uint8 of (height, width), (height, width, 3) or (height, width, 4), sRGB
+    unless `icc` is the profile they are in. `frames`: the further frames of an
+    animation, all of one size; `delays_ms` has one for each frame, the first included;
+    `loop` 0 repeats for ever. `metadata`: what the input said of itself (`exif`,
+    `xmp`), kept for those who ask for it.
+    """
+
+    pixels: Pixels
+    details: dict[str, Any] = field(default_factory=dict)
+    frames: tuple[Pixels, ...] = ()
+    delays_ms: tuple[int, ...] = ()
+    loop: int = 0
+    icc: bytes | None = None
+    metadata: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
     """What a device engine made of an item, for its `encode`."""
 
@@ -74,7 +100,8 @@ class Arrays:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-Outcome = tuple[Result, ...] | WorkerError
+Outcome = tuple[Result | Picture, ...] | WorkerError
+"""What an engine made of one item; `gpu_worker.finishing` makes files of pictures."""
 DeviceOutcome = Arrays | WorkerError
 
 
@@ -128,5 +155,5 @@ class DeviceEngine(Protocol):
         """As `Engine.run`, on `item.arrays`; poll `hooks.cancelled` between steps."""
 
     @staticmethod
-    def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
-        """In a child: the files of one item's outcome (`item.arrays` is empty)."""
+    def encode(item: Item, made: Arrays) -> tuple[Result | Picture, ...]:
+        """In a child: the results of one item's outcome (`item.arrays` is empty)."""

@@ -1,12 +1,13 @@
 """The test images, and how an engine is run on them in this process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 
-from gpu_worker import pixels
+from gpu_worker import finishing, pixels
 from gpu_worker.engines.base import Engine, Input, Item, Result
 from gpu_worker.pixels import Pixels
 from nijika.local import demo
@@ -40,9 +41,10 @@ def item(path: Path, content_type: str = "", **parameters: Any) -> Item:
 def run(engine: Engine, path: Path, content_type: str = "", **wanted: Any) -> Result:
     """The one result of one item, its parameters held against the schema first."""
     jsonschema.validate(wanted, engine.spec.parameters)
-    outcome = engine.run([item(path, content_type, **wanted)], Silent())[0]
+    one = replace(item(path, content_type, **wanted), operation=engine.spec.operation)
+    outcome = engine.run([one], Silent())[0]
     assert isinstance(outcome, tuple)
-    (result,) = outcome
+    (result,) = finishing.finish(one, outcome, Silent())
     return result
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gpu_worker import pixels
-from gpu_worker.engines import resizing
-from gpu_worker.engines.imaging import Resize
+from gpu_worker.engines.imaging import resize
+from gpu_worker.engines.imaging.engine import Resize
 from gpu_worker.errors import InvalidImage, LimitExceeded
 from tests.gpu_worker.engines.pictures import (
     DATA,
@@ -148,7 +148,7 @@ def test_quality_decides_about_the_bytes(engine):
 def test_a_size_that_no_side_may_have_is_refused():
     wanted = {"width": 7000, "height": 7000, "fit": "outside", "enlarge": True}
     with pytest.raises(LimitExceeded):
-        resizing.plan((10, 1000), wanted)
+        resize.plan((10, 1000), wanted)
 
 
 def test_a_damaged_image_is_refused_as_such(engine):

@@ -1,20 +1,17 @@
-"""One resize job: how large the picture becomes, and making it so."""
+"""resize: how large the picture becomes, and making it so."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gpu_worker import pixels
 from gpu_worker.engines import geometry
-from gpu_worker.engines.base import Input, Item, Outcome, Result
+from gpu_worker.engines.base import Picture
 from gpu_worker.errors import LimitExceeded
-from gpu_worker.pixels import MOST_PIXELS, MOST_SIDE_PX, Format, Pixels
-
-QUALITY = 85
-WHITE = (255, 255, 255)
+from gpu_worker.pixels import MOST_PIXELS, MOST_SIDE_PX, Pixels
 
 # A JPEG's own reduction is coarse: the last halving is left to a good filter.
 SPARE = 2
@@ -28,19 +25,21 @@ class Plan:
     result_px: tuple[int, int]
 
 
-def resize(item: Item) -> Outcome:
-    """The item's image at the wanted size. Raises WorkerError."""
-    source, wanted = item.inputs[0], item.parameters
-    steps = plan(pixels.upright_size(source.path), wanted)
-    enough = steps.scaled_px[0] * SPARE, steps.scaled_px[1] * SPARE
-    picture = pixels.decode(source.path, enough_px=enough)
-    picture = geometry.resized(picture, *steps.scaled_px)
-    picture = _padded(_cropped(picture, steps.result_px), steps.result_px)
-    kind = _format(source, wanted, picture)
-    if kind == "jpeg":
-        picture = pixels.flatten(picture, WHITE)
-    file = pixels.encode(picture, kind, quality=wanted.get("quality", QUALITY))
-    return (Result(**geometry.members(file)),)
+def apply(
+    picture: Picture, parameters: dict[str, Any], others: Mapping[str, Picture]
+) -> Picture:
+    """The picture at the wanted size. Raises LimitExceeded."""
+    height_px, width_px = picture.pixels.shape[:2]
+    steps = plan((width_px, height_px), parameters)
+    scaled = geometry.resized(picture.pixels, *steps.scaled_px)
+    boxed = _padded(_cropped(scaled, steps.result_px), steps.result_px)
+    return replace(picture, pixels=boxed)
+
+
+def enough_px(size_px: tuple[int, int], parameters: dict[str, Any]) -> tuple[int, int]:
+    """What `apply` scales an image of this size to."""
+    width_px, height_px = plan(size_px, parameters).scaled_px
+    return width_px * SPARE, height_px * SPARE
 
 
 def plan(size_px: tuple[int, int], wanted: dict[str, Any]) -> Plan:
@@ -89,18 +88,11 @@ def _padded(picture: Pixels, size_px: tuple[int, int]) -> Pixels:
     height, width = picture.shape[:2]
     if (width, height) == size_px:
         return picture
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
     padded = np.zeros((size_px[1], size_px[0], 4), np.uint8)
     left, top = (size_px[0] - width) // 2, (size_px[1] - height) // 2
     place = padded[top : top + height, left : left + width]
     place[..., 3] = 255
     place[..., : picture.shape[2]] = picture
     return padded
-
-
-def _format(source: Input, wanted: dict[str, Any], picture: Pixels) -> Format:
-    if "format" in wanted:
-        return pixels.form(wanted["format"])
-    clear = picture.shape[2] == 4
-    same = {name: kind for kind, name in pixels.CONTENT_TYPES.items()}
-    kind = same.get(source.content_type, "png" if clear else "jpeg")
-    return "png" if clear and kind == "jpeg" else kind

@@ -1,0 +1,51 @@
+"""The engine `imaging`: one class per operation, all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.base import Hooks, Item, Outcome, Placement
+from gpu_worker.engines.imaging.table import OPERATIONS, work
+
+
+class Imaging:
+    """Does one operation of the table on one item at a time."""
+
+    spec: ClassVar[EngineSpec]
+    placement: ClassVar[Placement] = "child"
+
+    def __init_subclass__(cls, operation: str, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        cls.spec = spec_of(operation)
+
+    def load(self) -> None:
+        from gpu_worker.engines.imaging import running
+
+        work(self.spec.operation)
+        self._run = running.run
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:
+        return [(self._run(self.spec.operation, item),) for item in batch]
+
+
+def spec_of(name: str) -> EngineSpec:
+    operation = OPERATIONS[name]
+    return EngineSpec(
+        operation=name,
+        engine="imaging",
+        queue="cpu",
+        title=operation.title,
+        parameters=operation.schema,
+        images=operation.images,
+        roles=operation.roles,
+        run_limit_s=operation.run_limit_s,
+        run_limit_s_per_mp=operation.run_limit_s_per_mp,
+        licence="MIT",
+        is_step=operation.is_step,
+    )
+
+
+class Resize(Imaging, operation="resize"):
+    """resize/imaging"""

@@ -1,0 +1,20 @@
+"""The parameters of operations as JSON schemas, apart from what does the work: the
+worker's own process reads them, and imports neither NumPy nor a decoder.
+
+    PROPERTIES   the members of `properties`
+    RULES        what else the schema says (`anyOf`, `dependentRequired`, ...), if any
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def schema(properties: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
+    """The whole schema. What it does not name is refused."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    } | rules
