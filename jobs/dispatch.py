@@ -31,7 +31,15 @@ from uuid import UUID
 from django.conf import settings
 from psycopg.rows import class_row
 
-from gpu_worker.contract import RUN_TASK, Assignment, InputFile, Message, to_json
+from gpu_worker.contract import (
+    RUN_TASK,
+    Assignment,
+    InputFile,
+    Message,
+    Step,
+    from_json,
+    to_json,
+)
 from jobs.ids import new_ids
 from jobs.storage import store
 from jobs.unpooled import Connection, Sole, held
@@ -69,6 +77,7 @@ class Taken:
     operation: str
     engine: str
     parameters: dict[str, Any]
+    then: list[dict[str, Any]]
     inputs: list[dict[str, Any]]
     run_limit_s: float
     request_id: str
@@ -290,6 +299,7 @@ def _assignment(one: Taken) -> Assignment:
         operation=one.operation,
         engine=one.engine,
         parameters=one.parameters,
+        then=tuple(from_json(Step, step) for step in one.then),
         inputs=tuple(_input(file) for file in one.inputs),
         run_limit_s=one.run_limit_s,
         request_id=one.request_id,
@@ -386,7 +396,7 @@ ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
 
 _COLUMNS = """
 job.id, coalesce(job.message, job.id) AS message, attempt, operation, engine,
-parameters, inputs, run_limit_s, request_id, alone
+parameters, "then", inputs, run_limit_s, request_id, alone
 """
 
 _TAKE = f"""

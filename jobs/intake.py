@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -44,6 +44,7 @@ TIMES = ("created_at", "start_by", "give_up_at")
 class Submission:
     """What becomes a job. `id` is made by the caller and names the job for ever.
 
+    `then` is the column of that name; `price` and `run_limit_s` are of all together.
     `inputs` are the rows of `Job.inputs`; one with a `url` and no `key` is still to be
     fetched. `sources` are the jobs whose files are inputs: they are pinned until this
     job ends. With an `idempotency_key` goes the `digest` of the request.
@@ -60,6 +61,7 @@ class Submission:
     inputs: list[dict[str, Any]]
     price: Decimal
     run_limit_s: float
+    then: list[dict[str, Any]] = field(default_factory=list)
     request_id: str = ""
     idempotency_key: str | None = None
     digest: str | None = None
@@ -293,19 +295,21 @@ _INSERT_JOBS = """
 WITH item AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS item (
         id uuid, user_id bigint, test bool, operation text, engine text, queue text,
-        parameters jsonb, metadata jsonb, inputs jsonb, waiting_fetches smallint,
-        request_id text, retry_of uuid, price numeric, run_limit_s float8
+        parameters jsonb, "then" jsonb, metadata jsonb, inputs jsonb,
+        waiting_fetches smallint, request_id text, retry_of uuid, price numeric,
+        run_limit_s float8
     )
 ), made AS (
     INSERT INTO jobs_job (
-        id, user_id, test, operation, engine, queue, parameters, metadata, inputs,
-        waiting_fetches, request_id, retry_of, price, run_limit_s, start_by, give_up_at,
+        id, user_id, test, operation, engine, queue, parameters, "then", metadata,
+        inputs, waiting_fetches, request_id, retry_of, price, run_limit_s,
+        start_by, give_up_at,
         status, charged, attempt, worker, dispatches, failures, losses, hand_backs,
         alone, result_prefix, results
     )
     SELECT
-        id, user_id, test, operation, engine, queue, parameters, metadata, inputs,
-        waiting_fetches, request_id, retry_of, price, run_limit_s,
+        id, user_id, test, operation, engine, queue, parameters, "then", metadata,
+        inputs, waiting_fetches, request_id, retry_of, price, run_limit_s,
         statement_timestamp() + %s * interval '1s',
         statement_timestamp() + %s * interval '1s',
         'queued', 0, 0, '', 0, 0, 0, 0, false, '', '[]'
@@ -368,6 +372,7 @@ def _row(item: Submission) -> dict[str, Any]:
         "engine": item.engine,
         "queue": item.queue,
         "parameters": item.parameters,
+        "then": item.then,
         "metadata": item.metadata,
         "inputs": item.inputs,
         "waiting_fetches": sum(map(_waits_for_fetch, item.inputs)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from billing.fields import Credits
@@ -41,6 +41,8 @@ class Job(models.Model):
     engine = models.CharField(max_length=80)
     queue = models.CharField(max_length=40)
     parameters = models.JSONField(default=dict)
+    # [{operation, parameters}]: what follows, in the same run
+    then = models.JSONField(default=list, db_default=Value([], models.JSONField()))
     metadata = models.JSONField(default=dict)
     # [{role, key, url, content_type, size_bytes, width_px, height_px, sha256}]
     inputs = models.JSONField(default=list)

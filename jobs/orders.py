@@ -2,6 +2,10 @@
 
 Every way in (the API, and the thin faces beside it) makes an `Order` and submits what
 `prepare` makes of it, so that all of them have the same rules and the same errors.
+
+An order may name steps that follow its first one. They run in the same go, on what the
+one before has made; nothing is stored in between, and all together are one job with
+one price: the sum of its steps'.
 """
 
 from __future__ import annotations
@@ -12,25 +16,40 @@ from decimal import Decimal
 from typing import Any
 
 from billing import prices
-from gpu_worker.contract import EngineSpec
+from gpu_worker.contract import EngineSpec, Step, to_json
 from jobs import engines, inputs, submission
 from jobs.errors import BadFields, FieldError
 from jobs.ids import new_id
 from jobs.inputs import Given
 from jobs.submission import Submission
 
+MOST_STEPS = 8
+MOST_PROBLEMS = 20
+# How the result is written: the last step's to say, for nothing is before it.
+OUTPUT = (
+    "format",
+    "quality",
+    "lossless",
+    "progressive",
+    "max_bytes",
+    "strip_metadata",
+    "icc",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A request, well formed but not yet checked against its engine.
+    """A request, well formed but not yet checked against its engines.
 
-    `texts` are parameters as form fields: their type is the engine's to say.
+    `texts` are parameters as form fields: their type is the engine's to say. `then` is
+    what follows the operation, at most `MOST_STEPS`.
     """
 
     operation: str
     engine: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    then: Sequence[Step] = ()
     images: Sequence[Given] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -46,12 +65,47 @@ class Orderer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """An order that an engine can do, and what it costs."""
+class Stage:
+    """One step that an engine can do, and what it costs."""
 
     spec: EngineSpec
     parameters: dict[str, Any]
     price: Decimal
+
+    def run_limit_s(self, megapixels: float) -> float:
+        return self.spec.run_limit_s + self.spec.run_limit_s_per_mp * megapixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """An order that its engines can do: the first step, which names the job, and what
+    follows it."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def spec(self) -> EngineSpec:
+        return self.stages[0].spec
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.stages[0].parameters
+
+    @property
+    def then(self) -> list[dict[str, Any]]:
+        """As `Job.then` keeps it."""
+        steps = (
+            Step(operation=stage.spec.operation, parameters=stage.parameters)
+            for stage in self.stages[1:]
+        )
+        return [to_json(step) for step in steps]
+
+    @property
+    def price(self) -> Decimal:
+        return sum((stage.price for stage in self.stages), Decimal(0))
+
+    def run_limit_s(self, megapixels: float) -> float:
+        return sum(stage.run_limit_s(megapixels) for stage in self.stages)
 
 
 def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked:
@@ -59,10 +113,16 @@ def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked
     spec = engines.resolve(order.operation, order.engine, test=test)
     problems, parameters = _parameters(spec, order)
     problems += _image_problems(spec, order.images, optional=images_optional)
+    asked = [(spec, parameters)]
+    for number, step in enumerate(order.then):
+        try:
+            asked.append(_asked(step))
+        except BadFields as bad:
+            problems += _under(f"then.{number}", bad)
+    problems += _output_problems(order)
     if problems:
-        raise BadFields(*problems)
-    price = prices.price_of(spec.operation, spec.engine)
-    return Checked(spec=spec, parameters=parameters, price=price)
+        raise BadFields(*problems[:MOST_PROBLEMS])
+    return Checked(stages=_stages(asked))
 
 
 def prepare(order: Order, orderer: Orderer) -> Submission:
@@ -77,7 +137,6 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     taken = inputs.take(
         order.images, job_id=job_id, user_id=orderer.user_id, test=orderer.test
     )
-    megapixels = taken.pixels() / 1_000_000
     return Submission(
         id=job_id,
         user_id=orderer.user_id,
@@ -86,10 +145,11 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
         engine=spec.engine,
         queue=spec.queue,
         parameters=checked.parameters,
+        then=checked.then,
         metadata=order.metadata,
         inputs=taken.rows,
         price=checked.price,
-        run_limit_s=spec.run_limit_s + spec.run_limit_s_per_mp * megapixels,
+        run_limit_s=checked.run_limit_s(taken.pixels() / 1_000_000),
         request_id=orderer.request_id,
         idempotency_key=orderer.idempotency_key,
         digest=_digest(checked, order, taken) if orderer.idempotency_key else None,
@@ -102,6 +162,7 @@ def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:
         operation=checked.spec.operation,
         engine=checked.spec.engine,
         parameters=checked.parameters,
+        then=checked.then,
         inputs=taken.rows,
         metadata=order.metadata,
     )
@@ -123,6 +184,61 @@ def _parameters(
         return twice, engines.validate_parameters(spec, {**read, **order.parameters})
     except BadFields as bad:
         return twice + [FieldError(**one) for one in bad.errors], {}
+
+
+_Asked = tuple[EngineSpec, dict[str, Any]]
+
+
+def _asked(step: Step) -> _Asked:
+    """What follows the first step is never the sandbox's: it is the same in both modes.
+
+    Raises BadFields, with fields as they are named within the step.
+    """
+    spec = engines.resolve(step.operation, test=False)
+    if not spec.is_step:
+        what = "cannot follow another operation"
+        raise BadFields(FieldError("operation", "no_step", what))
+    return spec, engines.validate_parameters(spec, step.parameters)
+
+
+def _under(path: str, bad: BadFields) -> list[FieldError]:
+    return [
+        FieldError(**{**one, "field": f"{path}.{one['field']}"}) for one in bad.errors
+    ]
+
+
+def _output_problems(order: Order) -> list[FieldError]:
+    """What says how a file is written, where none is."""
+    if not order.then:
+        return []
+    given = [("parameters", {**order.texts, **order.parameters})]
+    given += [
+        (f"then.{number}.parameters", step.parameters)
+        for number, step in enumerate(order.then[:-1])
+    ]
+    return [
+        FieldError(f"{path}.{name}", "unused", "counts in the last step only")
+        for path, parameters in given
+        for name in OUTPUT
+        if name in parameters
+    ]
+
+
+def _stages(asked: Sequence[_Asked]) -> tuple[Stage, ...]:
+    """With prices, and without the defaults that nothing is written by."""
+    last = len(asked) - 1
+    return tuple(
+        Stage(
+            spec=spec,
+            parameters=parameters if number == last else _unwritten(parameters),
+            price=prices.price_of(spec.operation, spec.engine),
+        )
+        for number, (spec, parameters) in enumerate(asked)
+    )
+
+
+def _unwritten(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in OUTPUT}
 
 
 def _image_problems(

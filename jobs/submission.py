@@ -108,6 +108,7 @@ def digest(
     inputs: Iterable[Mapping[str, Any]],
     metadata: Mapping[str, Any],
     webhook_url: str = "",
+    then: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """What makes two requests the same: what they ask for, not how they were written.
 
@@ -120,6 +121,8 @@ def digest(
         [[one["role"], one.get("url") or one["sha256"]] for one in inputs],
         metadata,
         webhook_url,
+        # Without further steps the digest stays what it was before there were any.
+        *([then] if then else []),
     ]
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -48,6 +48,7 @@ def _engine(spec: EngineSpec, live: set[str]) -> dict[str, Any]:
         "images": {"min": least, "max": most},
         "roles": list(spec.roles),
         "results": spec.results,
+        "is_step": spec.is_step,
         "parameters": spec.parameters,
     }
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from django.conf import settings
 
+from gpu_worker.contract import EngineSpec
 from jobs import engines
 from jobs.api.pages import MOST, OPERATION
-from jobs.api.parsing import METADATA_KEYS
+from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
 from jobs.errors import JOB_CODES
 from jobs.models import Job
+from jobs.orders import MOST_STEPS
 
 Schema = dict[str, Any]
 
@@ -58,6 +60,7 @@ ERROR = _object(
     retryable={"type": "boolean"},
 )
 PROGRESS = _object(step=COUNT, total=COUNT, message=TEXT)
+STEP = _object(operation=TEXT, parameters={"type": "object"})
 JOB = _object(
     id=TEXT,
     operation=TEXT,
@@ -66,6 +69,7 @@ JOB = _object(
     status={"enum": list(Job.Status.values)},
     test={"type": "boolean"},
     parameters={"type": "object"},
+    then={"type": "array", "items": _ref("Step")},
     metadata={"type": "object"},
     attempt={"type": "integer", "minimum": 1},
     retry_of={"type": ["string", "null"]},
@@ -99,6 +103,7 @@ ENGINE = _object(
     images=_object(min=COUNT, max=COUNT),
     roles={"type": "array", "items": TEXT},
     results=COUNT,
+    is_step={"type": "boolean", "description": "Whether it may follow in `then`."},
     parameters={"type": "object", "description": "A JSON schema (2020-12)."},
 )
 PROBLEM = _object(
@@ -118,6 +123,7 @@ SCHEMAS: dict[str, Schema] = {
     "Job": JOB,
     "Jobs": _list_of("Job"),
     "Result": RESULT,
+    "Step": STEP,
     "Engine": ENGINE,
     "Operation": _object(name=TEXT, engines={"type": "array", "items": _ref("Engine")}),
     "Operations": _list_of("Operation"),
@@ -144,6 +150,12 @@ SCHEMAS: dict[str, Schema] = {
         engine=TEXT,
         queue=TEXT,
         parameters={"type": "object"},
+        then={"type": "array", "items": _ref("Step")},
+        steps={
+            "type": "array",
+            "items": _object(operation=TEXT, engine=TEXT, price=CREDITS),
+            "description": "Every step with its own price, the first one too.",
+        },
     ),
     "Problem": PROBLEM,
 }
@@ -175,12 +187,13 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
         "parameters": _parameters(spec.parameters),
         "metadata": {"type": "object", "maxProperties": METADATA_KEYS},
     }
+    if _followers():
+        properties["then"] = _ref("Then")
     if spec.images[1]:
         properties["image"] = file if spec.images[1] == 1 else several
     properties |= dict.fromkeys(spec.roles, file)
     required = ["operation", *(["image"] if spec.images[0] else [])]
-    if _parameters(spec.parameters).get("required"):
-        required.append("parameters")
+    required += _required(_parameters(spec.parameters))
     return {
         "title": operation.name,
         "type": "object",
@@ -188,6 +201,42 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
         "required": required,
         "additionalProperties": False,
     }
+
+
+def _followers() -> list[EngineSpec]:
+    """What may follow an operation."""
+    specs = [operation.engines[0] for operation in engines.offered()]
+    return [spec for spec in specs if spec.is_step]
+
+
+def _then() -> Schema:
+    return {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_STEPS,
+        "items": {"oneOf": [_follower(spec) for spec in _followers()]},
+        "description": "Steps on what the operation made, in this order and in the "
+        "same run. The price is the sum of all; the last one says how the result is "
+        "written.",
+    }
+
+
+def _follower(spec: EngineSpec) -> Schema:
+    parameters = _parameters(spec.parameters)
+    return {
+        "title": spec.operation,
+        "type": "object",
+        "properties": {
+            "operation": {"const": spec.operation},
+            "parameters": parameters,
+        },
+        "required": ["operation", *_required(parameters)],
+        "additionalProperties": False,
+    }
+
+
+def _required(parameters: Schema) -> list[str]:
+    return ["parameters"] if parameters.get("required") else []
 
 
 def _parameters(schema: Schema) -> Schema:
@@ -294,8 +343,7 @@ def _request_body() -> Schema:
         "multipart/form-data": {
             "schema": _body(form=True),
             "encoding": {
-                name: {"contentType": "application/json"}
-                for name in ("parameters", "metadata")
+                name: {"contentType": "application/json"} for name in JSON_FIELDS
             },
         },
     }
@@ -413,7 +461,7 @@ def document() -> Schema:
         "security": [{"key": []}, {"bearer": []}],
         "paths": _paths(),
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": SCHEMAS | ({"Then": _then()} if _followers() else {}),
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},

@@ -16,15 +16,19 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
 
+from gpu_worker.contract import Step
 from jobs import strict_json
 from jobs.api import multipart
 from jobs.errors import BadFields, FieldError
 from jobs.inputs import Given
-from jobs.orders import Order
+from jobs.orders import MOST_STEPS, Order
 from nijika.errors import Malformed, TooLarge, UnsupportedMedia
 
-ROLES = ("image", "mask", "reference")
-MEMBERS = {"operation", "engine", "parameters", *ROLES, "metadata", "webhook_url"}
+# What a file may be to an operation; the engines say which of them they take.
+ROLES = ("image", "mask", "reference", "reference_mask", "bg_image")
+# In a form their text is JSON.
+JSON_FIELDS = ("parameters", "then", "metadata")
+MEMBERS = {"operation", "engine", *JSON_FIELDS, *ROLES, "webhook_url"}
 FORM_OVERHEAD_BYTES = 1 << 20
 METADATA_KEYS, METADATA_BYTES, METADATA_DEPTH = 50, 16 << 10, 8
 NOT_YET = "is not available yet"
@@ -69,6 +73,7 @@ def _json_order(request: HttpRequest) -> Order:
         operation=body["operation"],
         engine=body.get("engine"),
         parameters=body.get("parameters", {}),
+        then=_steps(body.get("then", [])),
         images=[image for role in ROLES for image in _images(role, body.get(role))],
         metadata=body.get("metadata", {}),
     )
@@ -99,8 +104,8 @@ TYPES: dict[str, tuple[type, str]] = {
     "engine": (str, "must be of type string"),
     "parameters": (dict, "must be of type object"),
     "metadata": (dict, "must be of type object"),
-    "mask": (str, "must be of type string"),
-    "reference": (str, "must be of type string"),
+    "then": (list, "must be of type array"),
+    **{role: (str, "must be of type string") for role in ROLES if role != "image"},
 }
 
 
@@ -117,6 +122,42 @@ def _member_problems(body: Mapping[str, Any]) -> Iterator[FieldError]:
     if "webhook_url" in body:
         yield FieldError("webhook_url", "unsupported", NOT_YET)
     yield from _image_problems(body.get("image", ""))
+    yield from _then_problems(body.get("then"))
+
+
+STEP_TYPES = {name: TYPES[name] for name in ("operation", "parameters")}
+
+
+def _then_problems(then: Any) -> Iterator[FieldError]:
+    if not isinstance(then, list):
+        return
+    if not 0 < len(then) <= MOST_STEPS:
+        what = f"must have 1 to {MOST_STEPS} items"
+        yield FieldError("then", "length", what)
+    for number, step in enumerate(then[:MOST_STEPS]):
+        if isinstance(step, dict):
+            yield from _step_problems(step, f"then.{number}")
+        else:
+            yield FieldError(f"then.{number}", "type", "must be of type object")
+
+
+def _step_problems(step: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    for name in step:
+        if name not in STEP_TYPES:
+            known = strict_json.printable(name)
+            yield FieldError(f"{path}.{known}", "unknown", "is not a member here")
+    if "operation" not in step:
+        yield FieldError(f"{path}.operation", "required", "is missing")
+    for name, (kind, message) in STEP_TYPES.items():
+        if name in step and not isinstance(step[name], kind):
+            yield FieldError(f"{path}.{name}", "type", message)
+
+
+def _steps(then: list[dict[str, Any]]) -> list[Step]:
+    return [
+        Step(operation=step["operation"], parameters=step.get("parameters", {}))
+        for step in then
+    ]
 
 
 def _image_problems(image: Any) -> Iterator[FieldError]:
@@ -177,6 +218,7 @@ def _form_order(request: HttpRequest, boundary: bytes, files: ExitStack) -> Orde
         engine=values.get("engine"),
         parameters=values.get("parameters", {}),
         texts={name: text for name, text in texts.items() if name not in MEMBERS},
+        then=_steps(values.get("then", [])),
         images=_form_images(parts),
         metadata=values.get("metadata", {}),
     )
@@ -196,7 +238,7 @@ def _texts(parts: list[multipart.Part]) -> dict[str, str]:
 def _json_values(texts: Mapping[str, str]) -> dict[str, Any]:
     """The fields with those that are JSON read. Raises BadFields."""
     values: dict[str, Any] = dict(texts)
-    for name in ("parameters", "metadata"):
+    for name in JSON_FIELDS:
         if name in texts:
             try:
                 values[name] = strict_json.loads(texts[name])

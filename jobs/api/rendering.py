@@ -42,6 +42,7 @@ def _row(job: Job) -> dict[str, Any]:
         "status": job.status,
         "test": job.test,
         "parameters": job.parameters,
+        "then": job.then,
         "metadata": job.metadata,
         # A job that waits for its first start is in its first attempt.
         "attempt": max(job.attempt, 1),

@@ -202,5 +202,14 @@ class EstimateView(ApiView):
             "engine": checked.spec.engine,
             "queue": checked.spec.queue,
             "parameters": checked.parameters,
+            "then": checked.then,
+            "steps": [
+                {
+                    "operation": stage.spec.operation,
+                    "engine": stage.spec.engine,
+                    "price": credits_text(stage.price),
+                }
+                for stage in checked.stages
+            ],
         }
         return answer(content)

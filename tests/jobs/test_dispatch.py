@@ -17,6 +17,7 @@ import pytest
 from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
+from gpu_worker.contract import Step, to_json
 from jobs import dispatch, lifecycle, unpooled
 from jobs.dispatch import Candidate, Dispatcher
 from jobs.models import Engine, Job
@@ -80,6 +81,20 @@ def test_lone_job_with_a_worker_is_published_at_once(
     assert assignment.inputs[0].location.startswith("file:///")
     job.refresh_from_db()
     assert (job.dispatches, str(job.message)) == (1, message.id)
+
+
+def test_steps_that_follow_travel_in_their_order(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    steps = [
+        Step(operation="crop", parameters={"width": 5}),
+        Step(operation="shadow", parameters={}),
+    ]
+    queued(person("owner"), then=[to_json(step) for step in steps])
+    dispatcher.turn()
+    [message] = broker.messages()
+    assert list(message.assignments[0].then) == steps
 
 
 def test_job_without_a_live_worker_waits(

@@ -88,6 +88,8 @@ def test_estimate_says_the_price_and_makes_nothing(owner: Person) -> None:
         "engine": "classical",
         "queue": "cpu",
         "parameters": {"format": "png"},
+        "then": [],
+        "steps": [{"operation": "removebg", "engine": "classical", "price": "0.0100"}],
     }
     assert count_of("jobs_job") == 0
 
@@ -134,6 +136,7 @@ def test_operations_show_engines_with_price_and_schema(owner: Person) -> None:
             "images": {"min": 1, "max": 1},
             "roles": [],
             "results": 1,
+            "is_step": False,
             "parameters": PARAMETERS,
         }
     ]

@@ -40,6 +40,7 @@ def test_create_answers_the_whole_queued_job(owner: Person) -> None:
         "status": "queued",
         "test": False,
         "parameters": {"format": "png"},
+        "then": [],
         "metadata": {},
         "attempt": 1,
         "retry_of": None,
