@@ -1,8 +1,9 @@
 """The bridge from ASGI to WSGI: one request's environ, one application's answer.
 
 It keeps PEP 3333 (`wsgiref.validate` finds nothing) and knows nothing of Django but
-where a view may have left a continuation. `run` is called on a thread of a lane and
-does everything that the application may do there, `close()` on its answer included.
+where a view may have left a continuation, and how to read a response that came of one.
+`run` is called on a thread of a lane and does everything that the application may do
+there, `close()` on its answer included.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from nijika import continuation, request_ids
+from django.http import HttpResponseBase
+
+from nijika import continuation, raw_paths, request_ids
 
 READ_AHEAD_BYTES = 4_000_000
 """So much of a streamed answer is collected before a thread waits for its client."""
@@ -70,6 +73,8 @@ def environ_of(
         continuation.FRONT: True,
         request_ids.KEY: request_id,
     }
+    if raw := scope.get("raw_path"):
+        environ[raw_paths.KEY] = raw.decode("latin-1")
     _add_headers(environ, scope["headers"])
     if size_bytes or "CONTENT_LENGTH" in environ:
         environ["CONTENT_LENGTH"] = str(size_bytes)  # known now, chunked or not
@@ -108,6 +113,27 @@ def run(
     finally:
         if close := getattr(chunks, "close", None):
             close()
+
+
+def respond(
+    make: Callable[[], HttpResponseBase], environ: Environ, stream: Stream
+) -> Outcome:
+    """The answer that `make` gives, as if a WSGI application had given it."""
+    environ.pop(continuation.CONTINUATION, None)
+
+    def application(environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
+        answer = make()
+        start(f"{answer.status_code} {answer.reason_phrase}", _listed(answer))
+        return answer
+
+    return run(application, environ, stream)
+
+
+def _listed(answer: HttpResponseBase) -> list[tuple[str, str]]:
+    cookies = [
+        ("Set-Cookie", one.output(header="").strip()) for one in answer.cookies.values()
+    ]
+    return [*answer.items(), *cookies]
 
 
 def _collect(

@@ -26,21 +26,27 @@ CONTINUATION = "nijika.continuation"
 """Where in `request.META` a view leaves its wish."""
 
 TIMEOUT_S = 60.0
-"""The longest that any answer waits for a future. The work itself goes on."""
+"""How long an answer waits for a future. The work itself goes on."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """Answer with `render(future.result())` once it is there.
+    """Answer with `render(future.result())` once it is there, within `timeout_s`.
 
     `render` runs in the front's event loop: it computes, it never waits and never asks
-    the database. It and the future may raise any NijikaError.
+    the database. With `on_thread` it runs on a thread of the lane, as a view does, and
+    may do what a view may, `send_file` included. It and the future may raise any
+    NijikaError. `on_gone` is called, in the event loop, for a client that goes away
+    meanwhile; where there is none, nobody looks for that.
     """
 
     future: Future[Any]
-    render: Callable[[Any], HttpResponse]
+    render: Callable[[Any], HttpResponseBase]
+    timeout_s: float = TIMEOUT_S
+    on_gone: Callable[[], object] | None = None
+    on_thread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +60,43 @@ Continuation = Finish | SendFile
 
 
 def finish(
-    request: HttpRequest, future: Future[T], render: Callable[[T], HttpResponse]
+    request: HttpRequest,
+    future: Future[T],
+    render: Callable[[T], HttpResponse],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    on_gone: Callable[[], object] | None = None,
 ) -> HttpResponse:
     """Answer with `render(result)` when the future ends; raises what it raised."""
     if not request.META.get(FRONT):
-        return render(future.result(TIMEOUT_S))
-    request.META[CONTINUATION] = Finish(future=future, render=render)
+        return render(future.result(timeout_s))
+    request.META[CONTINUATION] = Finish(
+        future=future, render=render, timeout_s=timeout_s, on_gone=on_gone
+    )
+    return HttpResponse()
+
+
+def finish_on_thread(
+    request: HttpRequest,
+    future: Future[T],
+    render: Callable[[T], HttpResponseBase],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    on_gone: Callable[[], object] | None = None,
+) -> HttpResponseBase:
+    """As `finish`, but `render` may wait, ask the database and send files.
+
+    It should hold on to no more of the request than its `META`: bodies are large.
+    """
+    if not request.META.get(FRONT):
+        return render(future.result(timeout_s))
+    request.META[CONTINUATION] = Finish(
+        future=future,
+        render=render,
+        timeout_s=timeout_s,
+        on_gone=on_gone,
+        on_thread=True,
+    )
     return HttpResponse()
 
 

@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 
-from nijika import continuation, cors, problems
+from nijika import cors, problems
 from nijika.bridge import Headers, Outcome
 from nijika.continuation import Finish
 from nijika.errors import NotFound, Unavailable
@@ -121,14 +121,15 @@ class StreamToClient:
             raise ClientGone() from None
 
 
-async def finished(wish: Finish, arrivals: Arrivals) -> HttpResponse:
-    """The response of a `Finish`. Raises what its future or its rendering raised."""
+async def result_of(wish: Finish, arrivals: Arrivals) -> Any:
+    """The result of a wish's future. Raises what it raised, and Unavailable after the
+    wish's time."""
     loop = asyncio.get_running_loop()
     arrival: asyncio.Future[Any] = loop.create_future()
     wish.future.add_done_callback(lambda future: _arrive(future, arrival, arrivals))
-    too_late = loop.call_later(continuation.TIMEOUT_S, _give_up, arrival)
+    too_late = loop.call_later(wish.timeout_s, _give_up, arrival)
     try:
-        return wish.render(await arrival)
+        return await arrival
     finally:
         too_late.cancel()
 
@@ -137,12 +138,18 @@ def problem_of(error: BaseException, request_id: str) -> HttpResponse:
     return problems.from_exception(error, request_id)
 
 
-def merged(response: HttpResponse, placeholder: Headers) -> Headers:
-    """The response's headers, and those that middleware put on its placeholder."""
-    headers = _encoded(response)
+def outcome_of(response: HttpResponseBase) -> Outcome:
+    """A response that was made in the event loop."""
+    assert isinstance(response, HttpResponse), "only threads may stream"
+    return Outcome(
+        status=response.status_code, headers=_encoded(response), body=response.content
+    )
+
+
+def merged(headers: Headers, placeholder: Headers) -> Headers:
+    """An answer's headers, and those that middleware put on its placeholder."""
     own = {name for name, _ in headers} | {b"content-type", b"content-length"}
-    headers += [(name, value) for name, value in placeholder if name not in own]
-    return headers
+    return headers + [(name, value) for name, value in placeholder if name not in own]
 
 
 def _arrive(

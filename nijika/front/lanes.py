@@ -81,9 +81,12 @@ class Lane:
     def is_full(self) -> bool:
         return self._unfinished >= self._capacity
 
-    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """The result of `work()`, done on one of the threads. Raises LaneFull."""
-        if self.is_full:
+    def run(
+        self, work: Callable[[], T], *, admitted: bool = False
+    ) -> asyncio.Future[T]:
+        """The result of `work()`, done on one of the threads. Raises LaneFull, but not
+        for the rest of what was admitted before."""
+        if self.is_full and not admitted:
             raise LaneFull()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._unfinished += 1

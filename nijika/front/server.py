@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -156,16 +156,15 @@ class Front:
         environ = bridge.environ_of(
             scope, body.file, body.size_bytes, answer.request_id
         )
-        stream = _Watched(answer, self._loop, receive)
-        try:
-            outcome = await lane.run(
-                partial(bridge.run, self._options.application, environ, stream)
-            )
-        finally:
-            stream.unwatch()
+        work = partial(bridge.run, self._options.application, environ)
+        outcome = await self._on_thread(work, receive, answer, lane)
         if isinstance(outcome.wish, Finish):
-            await self._finish(outcome.wish, outcome, answer)
-        elif isinstance(outcome.wish, SendFile):
+            body.close()  # it may be long until the end, and bodies are large
+            del work
+            outcome = await self._finish(
+                outcome.wish, outcome, environ, receive, answer
+            )
+        if isinstance(outcome.wish, SendFile):
             offered = "http.response.pathsend" in scope.get("extensions", {})
             await answer.file(outcome.wish.path, outcome, self._disk, offered=offered)
         elif outcome.body is None:
@@ -173,13 +172,69 @@ class Front:
         else:
             await answer.whole(outcome.status, outcome.headers, outcome.body)
 
-    async def _finish(self, wish: Finish, outcome: Outcome, answer: Answer) -> None:
+    async def _on_thread(
+        self,
+        work: Callable[[Any], Outcome],
+        receive: Receive,
+        answer: Answer,
+        lane: Lane,
+        *,
+        admitted: bool = False,
+        placeholder: bridge.Headers | None = None,
+    ) -> Outcome:
+        stream = _Watched(answer, self._loop, receive, placeholder or [])
         try:
-            response = await answers.finished(wish, self._arrivals)
+            return await lane.run(partial(work, stream), admitted=admitted)
+        finally:
+            stream.unwatch()
+
+    async def _finish(
+        self,
+        wish: Finish,
+        before: Outcome,
+        environ: bridge.Environ,
+        receive: Receive,
+        answer: Answer,
+    ) -> Outcome:
+        """What came of a wish, with the headers that middleware put on `before`."""
+        try:
+            result = await self._awaited(wish, receive)
+            if wish.on_thread:
+                make = partial(wish.render, result)
+                outcome = await self._on_thread(
+                    partial(bridge.respond, make, environ),
+                    receive,
+                    answer,
+                    self._ordinary,
+                    admitted=True,
+                    placeholder=before.headers,
+                )
+            else:
+                outcome = answers.outcome_of(wish.render(result))
+        except ClientGone:
+            raise
         except Exception as error:
-            response = answers.problem_of(error, answer.request_id)
-        headers = answers.merged(response, outcome.headers)
-        await answer.whole(response.status_code, headers, response.content)
+            if answer.started:
+                raise
+            outcome = answers.outcome_of(answers.problem_of(error, answer.request_id))
+        headers = answers.merged(outcome.headers, before.headers)
+        return replace(outcome, headers=headers)
+
+    async def _awaited(self, wish: Finish, receive: Receive) -> Any:
+        """The wish's result. Raises ClientGone for one that nobody waits for now."""
+        arriving = asyncio.ensure_future(answers.result_of(wish, self._arrivals))
+        if wish.on_gone is None:
+            return await arriving
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait({arriving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if arriving.done():
+                return arriving.result()
+            wish.on_gone()
+            raise ClientGone()
+        finally:
+            leaving.cancel()
+            arriving.cancel()
 
 
 class _Head:
@@ -218,15 +273,20 @@ class _Watched(StreamToClient):
     """A stream that learns when its client goes away; a short answer never looks."""
 
     def __init__(
-        self, answer: Answer, loop: asyncio.AbstractEventLoop, receive: Receive
+        self,
+        answer: Answer,
+        loop: asyncio.AbstractEventLoop,
+        receive: Receive,
+        placeholder: bridge.Headers,
     ) -> None:
         super().__init__(answer, loop)
         self._receive = receive
+        self._placeholder = placeholder
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self, status: int, headers: bridge.Headers) -> None:
         self._loop.call_soon_threadsafe(self._watch)
-        super().start(status, headers)
+        super().start(status, answers.merged(headers, self._placeholder))
 
     def unwatch(self) -> None:
         if self._watcher is not None:
@@ -236,9 +296,14 @@ class _Watched(StreamToClient):
         self._watcher = self._loop.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await _gone(self._receive)
         self.gone = True
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _say_alive(method: str, answer: Answer) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,7 +23,12 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
-from django.http import HttpResponse, JsonResponse  # noqa: E402
+from django.http import (  # noqa: E402
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 
 from nijika import web  # noqa: E402
 from nijika.continuation import CONTINUATION, Finish, SendFile  # noqa: E402
@@ -32,6 +38,8 @@ from nijika.front.server import Front, Options  # noqa: E402
 
 SPOOL = Spool(budget_bytes=int(os.environ.get("TEST_SPOOL_BYTES", 20_000_000)))
 closed: list[str] = []
+waits: list[str] = []
+gone: list[str] = []
 echoed: list[int] = []
 Environ = dict[str, Any]
 
@@ -102,6 +110,43 @@ def _render(what: str) -> HttpResponse:
     return JsonResponse({"finished": what}, status=202, headers={"Location": "/there"})
 
 
+def resume(environ: Environ) -> Any:
+    """As `finish`, with an answer made on a thread: text, a file, a stream, a bug."""
+    what, _, seconds = environ["QUERY_STRING"].partition("=")
+    future: Future[str] = Future()
+    threading.Timer(float(seconds), future.set_result, [what]).start()
+    environ[CONTINUATION] = Finish(
+        future=future, render=partial(_resumed, environ), on_thread=True
+    )
+    return b""
+
+
+def _resumed(environ: Environ, what: str) -> HttpResponseBase:
+    if what == "bug":
+        raise KeyError("a bug in render")
+    if what == "conflict":
+        raise Conflict("not now")
+    if what == "stream":
+        return StreamingHttpResponse(Chunks(50, 200_000), content_type="a/b")
+    if what == "file":
+        environ[CONTINUATION] = SendFile(path=Path(__file__))
+        return HttpResponse(content_type="text/x-python")
+    return JsonResponse({"resumed": what, "thread": threading.current_thread().name})
+
+
+def wait(environ: Environ) -> Any:
+    """A future that never ends, for a client that may go away, for some seconds."""
+    waits.append("one")
+    future: Future[str] = Future()
+    environ[CONTINUATION] = Finish(
+        future=future,
+        render=_render,
+        timeout_s=float(environ["QUERY_STRING"]),
+        on_gone=partial(gone.append, "gone"),
+    )
+    return b""
+
+
 def file(environ: Environ) -> Any:
     environ[CONTINUATION] = SendFile(path=Path(environ["QUERY_STRING"]))
     return b""
@@ -110,6 +155,8 @@ def file(environ: Environ) -> Any:
 def state(environ: Environ) -> Any:
     return {
         "closed": closed,
+        "waits": len(waits),
+        "gone": len(gone),
         "echoed": len(echoed),
         "spooled": SPOOL.used_bytes,
         "threads": threading.active_count(),
@@ -125,6 +172,8 @@ VIEWS: dict[str, Callable[[Environ], Any]] = {
     "/api/stream": stream,
     "/api/slow": slow,
     "/api/finish": finish,
+    "/api/resume": resume,
+    "/api/wait": wait,
     "/api/file": file,
     "/api/fail": fail,
     "/state": state,
