@@ -3,7 +3,7 @@ and no cookie is looked at, so the origin of a page says nothing."""
 
 from django.http import HttpRequest
 
-PREFIXES = ("/api/", "/files/")
+PREFIXES = ("/api/", "/files/", "/img/")
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS = (

@@ -75,6 +75,7 @@ def response(error: NijikaError, request_id: str) -> HttpResponse:
     answer = HttpResponse(
         body(error, request_id), status=error.status, content_type=CONTENT_TYPE
     )
+    answer["Cache-Control"] = "no-store"
     for name, value in error.headers.items():
         answer[name] = value
     # What is worth a line has one already; Django would add one per refusal.
