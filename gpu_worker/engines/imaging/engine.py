@@ -49,3 +49,27 @@ def spec_of(name: str) -> EngineSpec:
 
 class Resize(Imaging, operation="resize"):
     """resize/imaging"""
+
+
+class Extract(Imaging, operation="extract"):
+    """extract/imaging"""
+
+
+class Inpaint(Imaging, operation="inpaint"):
+    """inpaint/imaging"""
+
+
+class Canny(Imaging, operation="canny"):
+    """canny/imaging"""
+
+
+class Shadow(Imaging, operation="shadow"):
+    """shadow/imaging"""
+
+
+class WhiteBalance(Imaging, operation="white-balance"):
+    """white-balance/imaging"""
+
+
+class Compose(Imaging, operation="compose"):
+    """compose/imaging"""

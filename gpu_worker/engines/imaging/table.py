@@ -9,7 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gpu_worker.engines import parameters
-from gpu_worker.engines.parameters import output, resize
+from gpu_worker.engines.parameters import (
+    canny,
+    compose,
+    extract,
+    inpaint,
+    output,
+    resize,
+    shadow,
+    white_balance,
+)
 
 if TYPE_CHECKING:
     from gpu_worker.engines.base import Picture
@@ -52,9 +61,10 @@ class Operation:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """With the members that say how the result is encoded."""
+        """With the members that say how the result is encoded; an operation's own
+        replace them, so that it can name another default."""
         rules = self.rules | {"allOf": [output.RULES]}
-        return parameters.schema(self.properties | output.PROPERTIES, rules)
+        return parameters.schema(output.PROPERTIES | self.properties, rules)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -65,6 +75,48 @@ OPERATIONS: dict[str, Operation] = {
             title="Resize",
             properties=resize.PROPERTIES,
             rules=resize.RULES,
+        ),
+        Operation(
+            name="extract",
+            title="Extract an object by its mask",
+            properties=extract.PROPERTIES,
+            roles=("mask",),
+        ),
+        Operation(
+            name="inpaint",
+            title="Fill what a mask marks",
+            properties=inpaint.PROPERTIES,
+            rules=inpaint.RULES,
+            roles=("mask",),
+            needs=("mask",),
+            is_step=False,
+            run_limit_s=30,
+            run_limit_s_per_mp=4,
+        ),
+        Operation(
+            name="canny",
+            title="Edges",
+            properties=canny.PROPERTIES,
+            rules=canny.RULES,
+        ),
+        Operation(
+            name="shadow",
+            title="Shadow under an object",
+            properties=shadow.PROPERTIES,
+            roles=("mask",),
+        ),
+        Operation(
+            name="white-balance",
+            title="White balance",
+            properties=white_balance.PROPERTIES,
+            rules=white_balance.RULES,
+        ),
+        Operation(
+            name="compose",
+            title="Put a cut-out on a background",
+            properties=compose.PROPERTIES,
+            rules=compose.RULES,
+            roles=("reference",),
         ),
     )
 }

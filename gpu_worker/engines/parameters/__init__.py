@@ -9,6 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+COLOUR: dict[str, Any] = {
+    "type": "string",
+    # "$" alone would let a line break follow.
+    "pattern": "^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$(?!\\n)",
+}
+"""#rgb or #rrggbb."""
+
 
 def schema(properties: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
     """The whole schema. What it does not name is refused."""

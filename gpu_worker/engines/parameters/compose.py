@@ -1,0 +1,76 @@
+"""What `compose` can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpu_worker.engines.parameters import COLOUR
+from gpu_worker.engines.parameters.resize import SIDE
+
+SHARE = {"type": "number", "minimum": 0, "maximum": 100}
+
+GRADIENT: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["colors"],
+    "properties": {
+        "colors": {
+            "type": "array",
+            "items": COLOUR,
+            "minItems": 2,
+            "maxItems": 8,
+            "description": "From the first to the last, evenly spaced.",
+        },
+        "shape": {
+            "enum": ["linear", "radial"],
+            "default": "linear",
+            "description": "radial: from the middle to the farthest corner.",
+        },
+        "angle": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 360,
+            "default": 180,
+            "description": "Of a linear one, in degrees, clockwise: 0 goes up, 90 to "
+            "the right, 180 down.",
+        },
+    },
+}
+
+PROPERTIES: dict[str, Any] = {
+    "color": COLOUR | {"description": "Fill the background with it."},
+    "gradient": GRADIENT | {"description": "Fill the background with it."},
+    "fit": {
+        "enum": ["cover", "contain", "fill"],
+        "default": "cover",
+        "description": "How a reference image fills the background. cover: all of it, "
+        "cropped. contain: whole, with the colour or gradient around. fill: stretched.",
+    },
+    "width": SIDE
+    | {
+        "description": "Of the result, in pixels; alone, it keeps the proportions. The "
+        "reference's where nothing is said, or else the image's own.",
+    },
+    "height": SIDE | {"description": "As width."},
+    "trim": {
+        "type": "boolean",
+        "default": False,
+        "description": "Whether to cut away first what is transparent around the "
+        "image.",
+    },
+    "scale": {
+        "type": "number",
+        "minimum": 1,
+        "maximum": 100,
+        "description": "Make the image as large as fits into this share of the "
+        "background, in percent of its width and height. Where nothing is said it "
+        "keeps its size, and is shrunk where it would not fit.",
+    },
+    "x": SHARE
+    | {"default": 50, "description": "Where it stands: 0 left, 50 middle, 100 right."},
+    "y": SHARE
+    | {"default": 50, "description": "Where it stands: 0 top, 50 middle, 100 bottom."},
+}
+RULES: dict[str, Any] = {
+    "dependentSchemas": {"color": {"properties": {"gradient": False}}}
+}
