@@ -88,3 +88,16 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class ImageKey(models.Model):
+    """Who may sign addresses of pictures (`accounts.image_keys`). It holds no secret:
+    key and salt follow from the account, the generation and the server's own secret."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
+    account = models.CharField(max_length=16, unique=True, editable=False)
+    generation = models.PositiveIntegerField(default=1, editable=False)
+    rotated_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.account

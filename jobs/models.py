@@ -308,3 +308,50 @@ class KeptReport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job_id}: {self.reason}"
+
+
+class Rendition(models.Model):
+    """A picture made on the fly, or being made; `jobs.onthefly.renditions` writes it.
+
+    The table is a cache's index: it is not logged, and empty after a crash of the
+    server. `file` is where it lies, '' until it is there; `claim` is its maker's.
+    """
+
+    key = models.CharField(max_length=64, primary_key=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    source_job = models.UUIDField(null=True, blank=True, db_index=True)
+    claim = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    file = models.CharField(max_length=200, blank=True, default="", db_default="")
+    content_type = models.CharField(max_length=40, default="", db_default="")
+    size_bytes = models.BigIntegerField(default=0, db_default=0)
+    sha256 = models.CharField(max_length=64, default="", db_default="")
+    made_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["made_at"], name="rendition_by_age")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class RenditionUse(models.Model):
+    """How many pictures an account had on a day: made anew, and served as they were."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    day = models.DateField()
+    made = models.BigIntegerField(default=0, db_default=0)
+    served = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "day"], name="use_once_per_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} on {self.day}"

@@ -15,6 +15,6 @@ _UNESCAPED = "/:@!$&'()*+,;=~"
 
 
 def of(request: HttpRequest) -> str:
-    """The undecoded path; under another server the plain spelling of the decoded one."""
+    """The undecoded path; under other servers the decoded one in plain spelling."""
     raw = request.META.get(KEY)
     return raw if raw is not None else quote(request.path_info, safe=_UNESCAPED)
