@@ -51,6 +51,7 @@ _libc = ctypes.CDLL(None)
 def main() -> None:
     options = _options()
     die_with(options.parent)
+    os.nice(options.nice)
     connection = Connection(options.fd)
     os.set_inheritable(options.fd, False)
     # The worker decides when a child ends; signals to the whole group are for it.
@@ -299,6 +300,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--queue", required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
+    parser.add_argument("--nice", type=int, default=0)
     return parser.parse_args()
 
 

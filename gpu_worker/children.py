@@ -49,9 +49,12 @@ class Call(Protocol):
 
 
 class Child:
-    """One child process and the socket to it."""
+    """One child process and the socket to it. `nice` as in nice(1)."""
 
-    def __init__(self, queue: str, *, memory_bytes: int, threads: int) -> None:
+    def __init__(
+        self, queue: str, *, memory_bytes: int, threads: int, nice: int = 0
+    ) -> None:
+        self._nice = nice
         self._queue = queue
         self._memory_bytes = memory_bytes
         self._threads = threads
@@ -149,6 +152,7 @@ class Child:
             command += ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
             command += ["--queue", self._queue]
             command += ["--memory-bytes", str(self._memory_bytes)]
+            command += ["--nice", str(self._nice)]
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

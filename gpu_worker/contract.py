@@ -23,6 +23,11 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 VERSION = 1
+SANDBOX = "sandbox"
+"""The engine of test keys, and the member that the platform adds to its parameters."""
+SPARE_RUNS = 8
+"""How many of its runs a queue's workers are sent at most at once, all together: each
+worker can take them all beside its slots."""
 RUN_TASK = "gpu_worker.run"
 """The name of the one Celery task."""
 

@@ -20,7 +20,7 @@ from gpu_worker import registry
 from gpu_worker.app import app, configure
 from gpu_worker.batching import Batcher
 from gpu_worker.children import Child
-from gpu_worker.contract import EngineSpec
+from gpu_worker.contract import SANDBOX, SPARE_RUNS, EngineSpec
 from gpu_worker.files import Files
 from gpu_worker.gate import Gate
 from gpu_worker.lanes import ChildLane, DeviceLane
@@ -28,6 +28,7 @@ from gpu_worker.link import Link
 from gpu_worker.pace import Pace
 from gpu_worker.runner import Runner
 from gpu_worker.settings import Settings
+from gpu_worker.spare import Spare
 from gpu_worker.storage import Remote
 
 logger = logging.getLogger("gpu_worker")
@@ -37,6 +38,7 @@ FLUSH_S = 3.0
 EXIT_OVERDUE = 75
 WATCH_EVERY_S = 0.25
 THREADS_PER_SLOT = 3
+LEAST_PRIORITY = 19
 
 _runner: Runner | None = None
 
@@ -64,6 +66,7 @@ class Program:
         )
         self._children = Batcher("child", [self._lane() for _ in range(settings.slots)])
         self._devices = _device_batchers(specs)
+        self._spare = self._spare_room()
         self._runner = Runner(
             link=self._link,
             gate=self._gate,
@@ -71,6 +74,7 @@ class Program:
             files=self._files,
             child_batcher=self._children,
             device_batchers=self._devices,
+            spare=self._spare,
         )
         self._drained = threading.Event()
         self._is_flushed = False
@@ -95,6 +99,8 @@ class Program:
     def _start(self) -> bool:
         """Warm children and loaded engines first: a message finds a ready worker."""
         batchers = [self._children, *self._devices.values()]
+        if self._spare is not None:
+            batchers.append(self._spare.batcher)
         for batcher in batchers:
             batcher.start()
         if not all(batcher.wait_ready(START_LIMIT_S) for batcher in batchers):
@@ -114,12 +120,31 @@ class Program:
         return registry.specs_of(self._settings.queue)
 
     def _lane(self) -> ChildLane:
-        slots = self._settings.slots
-        threads = max(1, (os.cpu_count() or 1) // slots)
+        threads = max(1, (os.cpu_count() or 1) // self._settings.slots)
+        return ChildLane(self._child(threads=threads))
+
+    def _child(self, *, threads: int, nice: int = 0) -> Child:
         memory_bytes = self._settings.memory_bytes
-        return ChildLane(
-            Child(self._settings.queue, memory_bytes=memory_bytes, threads=threads)
+        return Child(
+            self._settings.queue, memory_bytes=memory_bytes, threads=threads, nice=nice
         )
+
+    def _spare_room(self) -> Spare | None:
+        """None where no engine of this worker is the sandbox."""
+        if any(spec.engine == SANDBOX for spec in self._specs()):
+            return Spare(self._child(threads=1, nice=LEAST_PRIORITY))
+        return None
+
+    @property
+    def _threads(self) -> int:
+        """How many messages are inside at most, those that are being stored too."""
+        spare = SPARE_RUNS if self._spare is not None else 0
+        return THREADS_PER_SLOT * self._settings.slots + spare
+
+    def _close_gates(self) -> None:
+        self._gate.close()
+        if self._spare is not None:
+            self._spare.gate.close()
 
     def _consume(self) -> None:
         """Celery's part: take messages until a signal, then wait for its threads."""
@@ -138,7 +163,7 @@ class Program:
             hostname=f"{self._settings.name}@gpu_worker",
             queues=[self._settings.queue],
             pool="threads",
-            concurrency=THREADS_PER_SLOT * self._settings.slots,
+            concurrency=self._threads,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -165,7 +190,7 @@ class Program:
         if self._drained.is_set():
             return
         end = time.monotonic() + self._settings.grace_s
-        self._gate.close()
+        self._close_gates()
         self._runner.wait_idle(self._settings.grace_s)
         self._runner.hand_back_all()
         self._is_flushed = self._link.close(max(FLUSH_S, end - time.monotonic()))
@@ -181,7 +206,7 @@ class Program:
             time.sleep(WATCH_EVERY_S)
             if self._runner.fail_overdue():
                 logger.error("a run on the device is past its limit: leaving")
-                self._gate.close()
+                self._close_gates()
                 self._runner.hand_back_all()
                 self._link.close(FLUSH_S)
                 self._exit(EXIT_OVERDUE)

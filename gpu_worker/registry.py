@@ -24,6 +24,16 @@ Key = tuple[str, str]
 ENGINES: dict[Key, str] = {
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
     ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
+    ("canny", "imaging"): "gpu_worker.engines.imaging.engine:Canny",
+    ("compose", "imaging"): "gpu_worker.engines.imaging.engine:Compose",
+    ("extract", "imaging"): "gpu_worker.engines.imaging.engine:Extract",
+    ("inpaint", "imaging"): "gpu_worker.engines.imaging.engine:Inpaint",
+    ("shadow", "imaging"): "gpu_worker.engines.imaging.engine:Shadow",
+    ("white-balance", "imaging"): "gpu_worker.engines.imaging.engine:WhiteBalance",
+    ("removebg", "sandbox"): "gpu_worker.engines.sandbox.engine:Removebg",
+    ("generate", "sandbox"): "gpu_worker.engines.sandbox.engine:Generate",
+    ("edit", "sandbox"): "gpu_worker.engines.sandbox.engine:Edit",
+    ("resize", "sandbox"): "gpu_worker.engines.sandbox.engine:Resize",
 }
 
 

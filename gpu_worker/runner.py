@@ -25,6 +25,7 @@ from typing import Any
 from gpu_worker import registry
 from gpu_worker.batching import Batcher, Errand, Muster
 from gpu_worker.contract import (
+    SANDBOX,
     Assignment,
     ContractError,
     Grant,
@@ -48,6 +49,7 @@ from gpu_worker.gate import Gate, Passage
 from gpu_worker.lanes import error_of
 from gpu_worker.link import Claim, Link, LinkClosed
 from gpu_worker.pace import Pace
+from gpu_worker.spare import Spare
 
 logger = logging.getLogger("gpu_worker.runner")
 
@@ -98,7 +100,9 @@ class Runner:
         files: Files,
         child_batcher: Batcher,
         device_batchers: dict[registry.Key, Batcher],
+        spare: Spare | None = None,
     ) -> None:
+        self._spare = spare
         self._link, self._gate, self._pace, self._files = link, gate, pace, files
         self._child_batcher, self._device_batchers = child_batcher, device_batchers
         self._changed = threading.Condition()
@@ -109,11 +113,9 @@ class Runner:
 
     def take(self, message: Message) -> None:
         """Run a message's jobs to their ends. Raises Draining: it was not taken up."""
-        alone = any(assignment.alone for assignment in message.assignments)
-        ahead = all(self._pace.is_short(key_of(one)) for one in message.assignments)
-        self._gate.enter(alone=alone, ahead=ahead)
+        gate = self._enter(message)
         count = len(message.assignments)
-        passage, muster = Passage(self._gate, count), Muster(count)
+        passage, muster = Passage(gate, count), Muster(count)
         works = [
             Work(assignment=one, run=self._run_of(one), passage=passage, muster=muster)
             for one in message.assignments
@@ -121,6 +123,17 @@ class Runner:
         with self._changed:
             self._works |= {work.run: work for work in works}
         self._take_up(works)
+
+    def _enter(self, message: Message) -> Gate:
+        """The gate by which the message was let in. Raises Draining."""
+        assignments = message.assignments
+        alone = any(one.alone for one in assignments)
+        if self._spare and all(one.engine == SANDBOX for one in assignments):
+            self._spare.gate.enter(alone=alone, ahead=False)
+            return self._spare.gate
+        ahead = all(self._pace.is_short(key_of(one)) for one in assignments)
+        self._gate.enter(alone=alone, ahead=ahead)
+        return self._gate
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Whether nothing is claimed or running any more, within the time."""
@@ -242,10 +255,16 @@ class Runner:
         engine = registry.engine_class(work.key)
         together = 1 if work.assignment.alone else engine.spec.batch_size
         if engine.placement == "child":
-            answer = self._send(work, self._child_batcher, "run", item, together)
+            answer = self._send(work, self._lanes_of(work), "run", item, together)
             self._pace.took(work.key, answer["engine_ms"])
             return answer["outcome"], answer["engine_ms"]
         return self._device_outcome(work, item, together)
+
+    def _lanes_of(self, work: Work) -> Batcher:
+        """Never a slot's for the sandbox: no live job waits for its runs."""
+        if self._spare and work.assignment.engine == SANDBOX:
+            return self._spare.batcher
+        return self._child_batcher
 
     def _device_outcome(
         self, work: Work, item: dict[str, Any], together: int
