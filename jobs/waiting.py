@@ -164,7 +164,7 @@ class Room:
         for waiter in self._all():
             _fail(waiter.future, Unavailable())
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         return sum(map(len, list(self._waiters.values())))
 
     # News
@@ -285,13 +285,14 @@ _making = threading.Lock()
 def _the_room() -> Room:
     global _room
     with _making:
-        _room = _room or Room()
+        if _room is None:
+            _room = Room()
         return _room
 
 
 def waiting_now() -> int:
     """How many wait in this process."""
-    return len(_room) if _room else 0
+    return _room.count() if _room is not None else 0
 
 
 def close_room() -> None:

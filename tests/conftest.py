@@ -5,7 +5,7 @@ import pytest
 
 from billing import prices
 from billing.models import Price
-from jobs import submission
+from jobs import submission, waiting
 
 PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES
 
@@ -15,6 +15,7 @@ def no_thread_keeps_a_connection() -> Iterator[None]:
     """The test database cannot be removed while somebody is connected."""
     yield
     submission.close_combiner()
+    waiting.close_room()
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from gpu_worker.contract import EngineSpec
 from jobs import engines
 from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
+from jobs.api.wishes import LONGEST_WAIT_S
 from jobs.errors import JOB_CODES
 from jobs.models import Job
 from jobs.orders import MOST_STEPS
@@ -320,6 +321,16 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "The same key and the same request is the same job.",
 }
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": TEXT,
+    "description": f"wait=N (1 to {LONGEST_WAIT_S} seconds): answer when the job has "
+    "ended, or when the time is up.",
+}
+WAIT = _query("wait", {"type": "integer", "minimum": 1, "maximum": LONGEST_WAIT_S}) | {
+    "description": "Seconds: answer when the job has ended, or when the time is up."
+}
 IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "schema": TEXT}
 
 
@@ -353,12 +364,16 @@ def _request_body() -> Schema:
 def _create_job() -> Schema:
     accepted = _answer("Accepted: the job, queued.", "Job", job=True)
     accepted["headers"] = JOB_HEADERS | {"Location": _header("The job's address.")}
+    ended = _answer("Waited for: the job, ended.", "Job", job=True)
+    ended["headers"] = accepted["headers"] | {
+        "Preference-Applied": _header("The waiting that was preferred.")
+    }
     return {
         "operationId": "create_job",
         "summary": "Create a job",
-        "parameters": [IDEMPOTENCY_KEY],
+        "parameters": [IDEMPOTENCY_KEY, PREFER],
         "requestBody": _request_body(),
-        "responses": {"202": accepted} | _problems(400, 402, 413, 415),
+        "responses": {"200": ended, "202": accepted} | _problems(400, 402, 413, 415),
     }
 
 
@@ -388,7 +403,7 @@ LIST_JOBS: Schema = {
 GET_JOB: Schema = {
     "operationId": "get_job",
     "summary": "One job",
-    "parameters": [JOB_ID, IF_NONE_MATCH],
+    "parameters": [JOB_ID, WAIT, IF_NONE_MATCH],
     "responses": {
         "200": _answer("The job.", "Job", job=True),
         "304": {"description": "It is still as your ETag says."},

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views import View
 
 from billing import ledger
-from jobs import inputs, lifecycle, links, orders, results, retention, submission
-from jobs.api import catalogue, pages, parsing
+from jobs import (
+    inputs,
+    lifecycle,
+    links,
+    orders,
+    results,
+    retention,
+    submission,
+    waiting,
+)
+from jobs.api import catalogue, pages, parsing, wishes
 from jobs.api.base import ApiView, id_of
 from jobs.api.rendering import (
     answer,
@@ -22,13 +34,11 @@ from jobs.api.rendering import (
     page_view,
     with_credits,
 )
-from jobs.errors import BadFields, FieldError
 from jobs.models import Job
 from jobs.orders import Orderer
 from jobs.submission import Accepted
+from jobs.waiting import Seen, Waited
 from nijika.continuation import finish
-
-MOST_KEY_LENGTH = 255
 
 
 class JobsView(ApiView):
@@ -40,11 +50,22 @@ class JobsView(ApiView):
             user_id=self.caller.user_id,
             test=self.caller.test,
             request_id=self.request_id,
-            idempotency_key=_idempotency_key(request),
+            idempotency_key=wishes.idempotency_key(request),
         )
         with parsing.order_of(request) as order:
             item = orders.prepare(order, orderer)
-        return finish(request, submission.combiner().offer(item), _accepted)
+        accepting = submission.combiner().offer(item)
+        wait_s = wishes.preferred_wait_s(request)
+        if wait_s is None:
+            return finish(request, accepting, _accepted)
+        waited = waiting.wait_after(accepting, wait_s)
+        return finish(
+            request,
+            waited,
+            partial(_waited, wait_s),
+            timeout_s=wait_s + wishes.SPARE_S,
+            on_gone=waited.cancel,
+        )
 
     def get(self, request: HttpRequest) -> HttpResponse:
         page = pages.page_of(self.query, "jobs")
@@ -56,16 +77,6 @@ class JobsView(ApiView):
         return answer(page_view([job_view(job) for job in shown], more))
 
 
-def _idempotency_key(request: HttpRequest) -> str | None:
-    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if key is None:
-        return None
-    if not (0 < len(key) <= MOST_KEY_LENGTH and key.isascii() and key.isprintable()):
-        message = f"must be 1 to {MOST_KEY_LENGTH} visible ASCII characters"
-        raise BadFields(FieldError("Idempotency-Key", "format", message))
-    return str(key)
-
-
 def _accepted(accepted: Accepted) -> HttpResponse:
     """Runs in the front's event loop: no query here."""
     response = job_answer(accepted.job, accepted.available, status=202)
@@ -75,25 +86,39 @@ def _accepted(accepted: Accepted) -> HttpResponse:
     return response
 
 
+def _waited(wait_s: int, waited: Waited) -> HttpResponse:
+    """In the front's event loop, too."""
+    job, available = waited.seen.job, waited.seen.available
+    now = replace(waited.accepted, job=job, available=available)
+    response = _accepted(now)
+    response.status_code = 200 if waiting.has_ended(job) else 202
+    response["Preference-Applied"] = f"wait={wait_s}"
+    return response
+
+
 class JobView(ApiView):
     scopes = {"GET": "jobs:read", "DELETE": "jobs:write"}
+    queries = {"GET": frozenset({"wait"})}
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponseBase:
+        wait_s = wishes.asked_wait_s(self.query)
         job = self.own(job_id)
-        entity_tag = etag(job)
-        if results.matches(request, entity_tag):
-            response = HttpResponse(status=304)
-        else:
-            response = job_answer(job, ledger.balance(job.user_id)[0])
-        response["ETag"] = entity_tag
-        response["Cache-Control"] = "private, no-cache"
-        return response
+        if wait_s is None or waiting.has_ended(job):
+            return _shown(request, Seen(job=job, available=available_to(job)))
+        seen = waiting.wait(job.pk, wait_s, **self.owner)
+        return finish(
+            request,
+            seen,
+            partial(_shown, request),
+            timeout_s=wait_s + wishes.SPARE_S,
+            on_gone=seen.cancel,
+        )
 
     def delete(self, request: HttpRequest, job_id: str) -> HttpResponse:
         retention.erase(id_of(job_id), **self.owner)
         job = self.own(job_id)
         response = HttpResponse(status=204)
-        return with_credits(response, job, ledger.balance(job.user_id)[0])
+        return with_credits(response, job, available_to(job))
 
     @property
     def owner(self) -> dict[str, Any]:
@@ -104,6 +129,23 @@ class JobView(ApiView):
         return results.find(id_of(job_id), **self.owner)[0]
 
 
+def _shown(request: HttpRequest, seen: Seen) -> HttpResponse:
+    """Perhaps in the front's event loop: no query here."""
+    entity_tag = etag(seen.job)
+    if results.matches(request, entity_tag):
+        response = HttpResponse(status=304)
+    else:
+        response = job_answer(seen.job, seen.available)
+    response["ETag"] = entity_tag
+    response["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def available_to(job: Job) -> Decimal:
+    """What the job's owner may spend now."""
+    return ledger.balance(job.user_id)[0]
+
+
 class CancelView(JobView):
     scopes = {"POST": "jobs:write"}
     http_method_names = ["post", "options"]
@@ -111,11 +153,12 @@ class CancelView(JobView):
     def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
         lifecycle.cancel(id_of(job_id), **self.owner)
         job = self.own(job_id)
-        return job_answer(job, ledger.balance(job.user_id)[0])
+        return job_answer(job, available_to(job))
 
 
 class ResultView(JobView):
     scopes = {"GET": "jobs:read"}
+    queries = {}
     http_method_names = ["get", "head", "options"]
 
     def get(
@@ -125,7 +168,7 @@ class ResultView(JobView):
         response = results.send(request, job, results.result_of(job, index, over=over))
         if response.status_code == 304:
             return response
-        return with_credits(response, job, ledger.balance(job.user_id)[0])
+        return with_credits(response, job, available_to(job))
 
 
 class FileView(View):

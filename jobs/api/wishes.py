@@ -1,0 +1,51 @@
+"""What a request wishes beside its content: to wait, and to count once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from django.http import HttpRequest
+
+from jobs.errors import BadFields, FieldError
+
+LONGEST_WAIT_S = 300
+SPARE_S = 10.0
+"""How much longer than the waiting its answer may take."""
+MOST_KEY_LENGTH = 255
+
+_PREFERENCE = re.compile(r"\s*wait\s*=\s*\"?([1-9][0-9]{0,2})\"?\s*", re.IGNORECASE)
+
+
+def preferred_wait_s(request: HttpRequest) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240).
+
+    A preference that cannot be had is as good as none: that is what the header means.
+    """
+    for preference in request.META.get("HTTP_PREFER", "").split(","):
+        found = _PREFERENCE.fullmatch(preference.partition(";")[0])
+        if found and int(found[1]) <= LONGEST_WAIT_S:
+            return int(found[1])
+    return None
+
+
+def asked_wait_s(query: Mapping[str, str]) -> int | None:
+    """The seconds of `?wait=N`. Raises BadFields."""
+    if "wait" not in query:
+        return None
+    text = query["wait"]
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text) or int(text) > LONGEST_WAIT_S:
+        message = f"must be a number from 1 to {LONGEST_WAIT_S}"
+        raise BadFields(FieldError("wait", "range", message))
+    return int(text)
+
+
+def idempotency_key(request: HttpRequest) -> str | None:
+    """The client's `Idempotency-Key`. Raises BadFields."""
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return None
+    if not (0 < len(key) <= MOST_KEY_LENGTH and key.isascii() and key.isprintable()):
+        message = f"must be 1 to {MOST_KEY_LENGTH} visible ASCII characters"
+        raise BadFields(FieldError("Idempotency-Key", "format", message))
+    return str(key)
