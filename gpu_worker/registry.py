@@ -29,6 +29,7 @@ ENGINES: dict[Key, str] = {
     ("extract", "imaging"): "gpu_worker.engines.imaging.engine:Extract",
     ("inpaint", "imaging"): "gpu_worker.engines.imaging.engine:Inpaint",
     ("shadow", "imaging"): "gpu_worker.engines.imaging.engine:Shadow",
+    ("upscale", "classical"): "gpu_worker.engines.upscaling.classical:Classical",
     ("white-balance", "imaging"): "gpu_worker.engines.imaging.engine:WhiteBalance",
     ("removebg", "sandbox"): "gpu_worker.engines.sandbox.engine:Removebg",
     ("generate", "sandbox"): "gpu_worker.engines.sandbox.engine:Generate",

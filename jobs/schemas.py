@@ -130,6 +130,8 @@ def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
         yield FieldError(field, "required", f"must have at least one of {names}")
     elif keyword == "false":
         yield FieldError(field, "unknown", "does not go with the other parameters")
+    elif keyword == "not" and "x-refused" in error.schema:
+        yield FieldError(field, "unsupported", error.schema["x-refused"])
     elif keyword in MEANINGS:
         code, describe = MEANINGS[keyword]
         yield FieldError(field, code, describe(wanted))

@@ -37,7 +37,8 @@ def apply(
     ground = filling(canvas_size(size_of(under), parameters), parameters)
     if reference is not None:
         ground = fitted(reference.pixels, ground, parameters.get("fit", "cover"))
-    return replace(picture, pixels=placed(subject, ground, parameters))
+    made = placed(subject, ground, parameters)
+    return replace(picture, pixels=layers.without_full_alpha(made))
 
 
 def size_of(picture: Pixels) -> Size:

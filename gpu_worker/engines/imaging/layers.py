@@ -39,6 +39,14 @@ def with_alpha(picture: Pixels, opacity: Pixels) -> Pixels:
     return np.dstack([colours(picture), opacity])
 
 
+def without_full_alpha(picture: Pixels) -> Pixels:
+    """RGB where nothing is transparent, so that any format can hold it."""
+    opacity = alpha(picture)
+    if opacity is None or opacity.min() < 255:
+        return picture
+    return np.ascontiguousarray(picture[..., :3])
+
+
 def plain(size: Pixels, colour: tuple[int, int, int]) -> Pixels:
     """(H, W, 3) of one colour, as large as another picture."""
     return np.full((*size.shape[:2], 3), colour, np.uint8)

@@ -140,5 +140,13 @@ def _inside(span: slice, length: int) -> slice:
 
 
 def _not_white(shown: Pixels) -> Pixels:
-    seen = layers.colours(shown).min(axis=2) < WHITE_FROM
-    return seen * np.uint8(255)
+    """Alpha of what is not white, nor enclosed by it: a white shirt is no hole."""
+    white = (layers.colours(shown).min(axis=2) >= WHITE_FROM).astype(np.uint8)
+    count, labels = cv2.connectedComponents(white, connectivity=4)
+    border = np.concatenate(
+        [labels[0], labels[-1], labels[:, 0], labels[:, -1]], dtype=np.int32
+    )
+    outside = np.zeros(count, bool)
+    outside[border] = True
+    outside[0] = False
+    return np.where(outside, np.uint8(0), np.uint8(255))[labels]

@@ -51,23 +51,40 @@ def apply(
     picture: Picture, parameters: dict[str, Any], others: Mapping[str, Picture]
 ) -> Picture:
     """The picture in another light; `details` say the gains."""
-    gains = np.ones(3)
+    shown, gains = picture.pixels, np.ones(3)
     if parameters.get("mode", "auto") == "auto":
-        gains = gains_of_light(light_of(picture.pixels))
+        gains = gains_of_light(light_of(shown))
+        shown = with_white_highlights(shown, lit(shown, gains))
     shift = parameters.get("temperature", 0), parameters.get("tint", 0)
     if any(shift):
         gains = gains * gains_of_shift(*shift)
+        shown = lit(shown, gains_of_shift(*shift))
     details = picture.details | {"gains": [round(float(one), 4) for one in gains]}
-    return replace(picture, pixels=lit(picture.pixels, gains), details=details)
+    return replace(picture, pixels=shown, details=details)
 
 
 def lit(picture: Pixels, gains: Gains) -> Pixels:
     """The picture with its channels multiplied in linear light."""
     tables = _encoded(_LINEAR[:, None] * gains)
-    made = picture.copy() if picture.ndim == 3 else layers.colours(picture)
+    made = picture.copy() if picture.ndim == 3 else layers.colours(picture).copy()
     for channel in range(3):
         made[..., channel] = cv2.LUT(made[..., channel], tables[:, channel].copy())
     return made
+
+
+def with_white_highlights(before: Pixels, after: Pixels) -> Pixels:
+    """`after`, where what was too bright to measure is not coloured by the gains.
+
+    A channel that was clipped was brighter than it says: it does not fall below the
+    darker of the other two. `after` is used up.
+    """
+    before = layers.colours(before)
+    for channel in range(3):
+        clipped = cv2.LUT(before[..., channel], _CLIPPED)
+        others = [after[..., other] for other in range(3) if other != channel]
+        least = cv2.multiply(cv2.min(*others), clipped, scale=1 / 255)
+        after[..., channel] = cv2.max(after[..., channel], least)
+    return after
 
 
 def light_of(picture: Pixels) -> Gains:
@@ -149,3 +166,5 @@ def _encoded(linear: NDArray[np.float64]) -> Pixels:
 
 
 _LINEAR = _linear()
+# How far each level counts as clipped, of 255.
+_CLIPPED = np.clip((np.arange(256) - 235) * 12.75, 0, 255).astype(np.uint8)
