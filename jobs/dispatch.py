@@ -17,6 +17,8 @@ remembered that a decision needs: another copy goes on from the rows.
   whose publish failed goes back to waiting.
 - Copies are bounded: a queue deeper than twice the window takes nothing more.
 - A job that met a dead worker (`alone`) shares its message with nobody.
+- Test jobs are free, so they get what live jobs leave: they go out while a slot is
+  free and no live job is picked, and the workers run them beside their slots.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from psycopg.rows import class_row
 
 from gpu_worker.contract import (
     RUN_TASK,
+    SANDBOX,
+    SPARE_RUNS,
     Assignment,
     InputFile,
     Message,
@@ -40,6 +44,7 @@ from gpu_worker.contract import (
     from_json,
     to_json,
 )
+from jobs import sandbox
 from jobs.ids import new_ids
 from jobs.storage import store
 from jobs.unpooled import Connection, Sole, held
@@ -65,11 +70,13 @@ class Candidate:
     batch_size: int
     room: int
     window: int
+    beside: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A dispatched row: all that its assignment needs."""
+    """A dispatched row: all that its assignment needs. `word`: what its metadata say to
+    the sandbox, if it is the sandbox's."""
 
     id: UUID
     message: UUID
@@ -82,6 +89,7 @@ class Taken:
     run_limit_s: float
     request_id: str
     alone: bool
+    word: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +149,15 @@ class Dispatcher:
         return time.monotonic() < self._broker_down_until
 
     def _new(self, session: Connection) -> int:
-        candidates = pick(session, self.queue)
-        if not candidates or self._is_full(candidates[0].window):
+        return self._published(session, pick(session, self.queue)) + self._published(
+            session, pick_tests(session, self.queue)
+        )
+
+    def _published(self, session: Connection, candidates: Sequence[Candidate]) -> int:
+        if not candidates:
+            return 0
+        first = candidates[0]
+        if self._is_full(first.window, beside=first.beside):
             return 0
         return self._publish(session, take(session, pack(candidates)))
 
@@ -163,10 +178,13 @@ class Dispatcher:
         logger.warning("queue %s: %s messages lost", self.queue, len(lost))
         return self._publish(session, _take_again(session, lost))
 
-    def _is_full(self, window: int) -> bool:
+    def _is_full(self, window: int, *, beside: int = 0) -> bool:
         """Whether the broker holds more than the workers can soon take: leftovers and
-        copies, which they throw away faster than anything. Raises BrokerDown."""
-        return self._publisher.depth(self.queue) >= 2 * window
+        copies, which they throw away faster than anything. Raises BrokerDown.
+
+        `beside`: messages of test jobs, which take nobody's room.
+        """
+        return self._publisher.depth(self.queue) - beside >= 2 * window
 
     def _publish(self, session: Connection, taken: Sequence[Taken]) -> int:
         waiting = _messages(taken)
@@ -212,6 +230,17 @@ def pick(session: Connection, queue: str) -> list[Candidate]:
     with session.cursor(row_factory=class_row(Candidate)) as cursor:
         values = {"queue": queue, "gone_s": settings.WORKER_GONE_S}
         return cursor.execute(_PICK, values, prepare=True).fetchall()
+
+
+def pick_tests(session: Connection, queue: str) -> list[Candidate]:
+    """The waiting test jobs whose turn it is: some while a slot is free, else none."""
+    with session.cursor(row_factory=class_row(Candidate)) as cursor:
+        values = {
+            "queue": queue,
+            "gone_s": settings.WORKER_GONE_S,
+            "spare_runs": SPARE_RUNS,
+        }
+        return cursor.execute(_PICK_TESTS, values, prepare=True).fetchall()
 
 
 def pack(candidates: Sequence[Candidate]) -> list[list[UUID]]:
@@ -298,13 +327,19 @@ def _assignment(one: Taken) -> Assignment:
         attempt=one.attempt + 1,
         operation=one.operation,
         engine=one.engine,
-        parameters=one.parameters,
+        parameters=_parameters(one),
         then=tuple(from_json(Step, step) for step in one.then),
         inputs=tuple(_input(file) for file in one.inputs),
         run_limit_s=one.run_limit_s,
         request_id=one.request_id,
         alone=one.alone,
     )
+
+
+def _parameters(one: Taken) -> dict[str, Any]:
+    if one.engine != SANDBOX:
+        return one.parameters
+    return one.parameters | {SANDBOX: sandbox.directions(one.parameters, one.word)}
 
 
 def _input(file: dict[str, Any]) -> InputFile:
@@ -348,32 +383,33 @@ WHERE queue = %(queue)s
 
 # What runs on a worker that is gone takes no room from the others. A user's jobs beyond
 # the window's size cannot be chosen, nor can those of users beyond as many.
-_PICK = f"""
+_PICK_FROM = f"""
 WITH RECURSIVE live AS ({_LIVE}),
 in_flight AS MATERIALIZED (
-  SELECT user_id, coalesce(message, id) AS message FROM jobs_job
+  SELECT user_id, test, coalesce(message, id) AS message FROM jobs_job
   WHERE queue = %(queue)s AND {_IN_FLIGHT}
     AND (status = 'queued' OR (worker, incarnation) IN
          (SELECT name, incarnation FROM live))
 ),
 room AS MATERIALIZED (
-  SELECT size, size - used AS messages, greatest(0, size - used) * (
+  SELECT size, messages, beside, greatest(0, messages) * (
            SELECT coalesce(max((spec->>'batch_size')::int), 1) FROM jobs_engine
            WHERE queue = %(queue)s) AS jobs
-  FROM (SELECT (SELECT coalesce(sum(2 * slots + 1), 0) FROM live) AS size,
-               (SELECT count(DISTINCT message) FROM in_flight) AS used) AS counted
+  FROM ({{ROOM}}) AS counted
 ),
 waiting (user_id, first_id) AS (
   (SELECT user_id, id FROM jobs_job
-   WHERE queue = %(queue)s AND {_WAITING} AND (SELECT jobs FROM room) > 0
+   WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND (SELECT jobs FROM room) > 0
    ORDER BY user_id, id LIMIT 1)
   UNION ALL
   SELECT following.user_id, following.id FROM waiting CROSS JOIN LATERAL
   (SELECT user_id, id FROM jobs_job
-   WHERE queue = %(queue)s AND {_WAITING} AND user_id > waiting.user_id
+   WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND user_id > waiting.user_id
    ORDER BY user_id, id LIMIT 1) AS following
 ),
-busy AS (SELECT user_id, count(*) AS jobs FROM in_flight GROUP BY user_id),
+busy AS (
+  SELECT user_id, count(*) AS jobs FROM in_flight WHERE {{KIND}} GROUP BY user_id
+),
 users AS (
   SELECT waiting.user_id, coalesce(busy.jobs, 0) AS jobs
   FROM waiting LEFT JOIN busy USING (user_id)
@@ -382,11 +418,12 @@ users AS (
 SELECT chosen.id, chosen.operation, chosen.engine, chosen.alone,
        coalesce((jobs_engine.spec->>'batch_size')::int, 1) AS batch_size,
        (SELECT messages::int FROM room) AS room,
-       (SELECT size::int FROM room) AS window
+       (SELECT size::int FROM room) AS window,
+       (SELECT beside::int FROM room) AS beside
 FROM users CROSS JOIN LATERAL (
   SELECT id, operation, engine, alone, row_number() OVER (ORDER BY id) AS place
   FROM (SELECT id, operation, engine, alone FROM jobs_job
-        WHERE queue = %(queue)s AND {_WAITING} AND user_id = users.user_id
+        WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND user_id = users.user_id
         ORDER BY id LIMIT (SELECT jobs FROM room)) AS first_ones
 ) AS chosen
 LEFT JOIN jobs_engine
@@ -394,9 +431,33 @@ LEFT JOIN jobs_engine
 ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
 """
 
+_COUNTED = """
+SELECT (SELECT coalesce(sum(2 * slots + 1), 0) FROM live) AS size,
+       (SELECT coalesce(sum(slots), 0) FROM live) AS slots,
+       (SELECT count(DISTINCT message) FROM in_flight WHERE NOT test) AS used,
+       (SELECT count(DISTINCT message) FROM in_flight WHERE test) AS beside
+"""
+
+_PICK = _PICK_FROM.replace("{KIND}", "NOT test").replace(
+    "{ROOM}",
+    f"SELECT size, beside, size - used AS messages FROM ({_COUNTED}) AS counts",
+)
+
+# Where no test job waits nothing else is looked at.
+_PICK_TESTS = _PICK_FROM.replace("{KIND}", "test").replace(
+    "{ROOM}",
+    f"""
+    SELECT size, beside,
+           CASE WHEN used < slots THEN %(spare_runs)s - beside ELSE 0 END AS messages
+    FROM ({_COUNTED} WHERE EXISTS (
+      SELECT FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND test
+    )) AS counts""",
+)
+
 _COLUMNS = """
 job.id, coalesce(job.message, job.id) AS message, attempt, operation, engine,
-parameters, "then", inputs, run_limit_s, request_id, alone
+parameters, "then", inputs, run_limit_s, request_id, alone,
+CASE WHEN engine = 'sandbox' THEN metadata->>'sandbox' END AS word
 """
 
 _TAKE = f"""

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -20,13 +20,12 @@ from django.db import connection
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
-from gpu_worker.contract import ContractError, EngineSpec, from_json, to_json
+from gpu_worker.contract import SANDBOX, ContractError, EngineSpec, from_json, to_json
 from jobs import schemas
 from jobs.errors import BadFields, EngineUnavailable, FieldError
 from jobs.models import Engine
 from jobs.schemas import Schema
 
-SANDBOX = "sandbox"
 FRESH_S = 1.0
 MISSED_S = 0.05
 logger = logging.getLogger(__name__)
@@ -82,6 +81,7 @@ def _is_sound(spec: EngineSpec) -> bool:
 def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineSpec:
     """The engine for a request: the named one, else the operation's default.
 
+    For a test key it is the sandbox, which takes what that engine would take.
     Raises BadFields for an operation or engine that is not offered, EngineUnavailable
     for one that no worker has announced yet.
     """
@@ -94,7 +94,7 @@ def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineS
     spec = _table.find(operation, name)
     if spec is None:
         raise EngineUnavailable
-    return spec
+    return _table.imitated(spec, engine or default) if test else spec
 
 
 def offered() -> list[Operation]:
@@ -150,12 +150,22 @@ class _Known:
     schema: Schema
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imitation:
+    """The sandbox in the place of another engine. `of` are both."""
+
+    of: tuple[EngineSpec, EngineSpec]
+    spec: EngineSpec
+    schema: Schema
+
+
 class _Table:
     """The table of engines as this process last read it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], _Known] = {}
+        self._imitations: dict[tuple[str, str], _Imitation] = {}
         self._fresh_until = 0.0
 
     def find(self, operation: str, name: str) -> EngineSpec | None:
@@ -168,7 +178,24 @@ class _Table:
 
     def schema(self, spec: EngineSpec) -> Schema:
         known = self._known.get((spec.operation, spec.engine))
-        return known.schema if known and known.spec is spec else _schema(spec)
+        if known and known.spec is spec:
+            return known.schema
+        for imitation in self._imitations.values():
+            if imitation.spec is spec:
+                return imitation.schema
+        return _schema(spec)
+
+    def imitated(self, sandbox: EngineSpec, name: str) -> EngineSpec:
+        """The sandbox with the parameters and images of the named engine, if that one
+        is known. Made once, for schemas are dear."""
+        key = sandbox.operation, name
+        original = self.find(*key)
+        if original is None:
+            return sandbox
+        made = self._imitations.get(key)
+        if made is None or made.of[0] is not sandbox or made.of[1] is not original:
+            made = self._imitations[key] = _imitation(sandbox, original)
+        return made.spec
 
     def forget(self) -> None:
         self._fresh_until = 0.0
@@ -200,6 +227,16 @@ def _decoded(row: Any) -> _Known | None:
         logger.exception("an engine's row is not readable")
         return None
     return _Known(row=row, spec=spec, schema=_schema(spec))
+
+
+def _imitation(sandbox: EngineSpec, original: EngineSpec) -> _Imitation:
+    spec = replace(
+        sandbox,
+        parameters=original.parameters,
+        images=original.images,
+        roles=original.roles,
+    )
+    return _Imitation(of=(sandbox, original), spec=spec, schema=_schema(spec))
 
 
 def _schema(spec: EngineSpec) -> Schema:

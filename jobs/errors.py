@@ -2,7 +2,14 @@
 
 from typing import NamedTuple
 
-from nijika.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedMedia
+from nijika.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    RateLimited,
+    Unavailable,
+    UnsupportedMedia,
+)
 
 # What a job can fail with; more may come. `gpu_worker.errors` has those of a run.
 JOB_CODES = (
@@ -68,6 +75,12 @@ class EngineUnavailable(Unavailable):
 
     code = "engine_unavailable"
     headers = {"Retry-After": "10"}
+
+
+class SandboxFull(RateLimited):
+    """There are too many unfinished jobs of this account's test keys."""
+
+    headers = {"Retry-After": "5"}
 
 
 class JobNotSucceeded(Conflict):

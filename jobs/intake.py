@@ -1,8 +1,9 @@
 """One transaction that accepts many submissions.
 
 Order inside, at READ COMMITTED: idempotency rows in (user, mode, key) order, then the
-`job:` sources in id order, then wallets in id order (`billing.ledger`), then entries,
-jobs, events. Two transactions that keep it cannot deadlock.
+`job:` sources in id order, then what counts a user's test jobs (`jobs.sandbox`), then
+wallets in id order (`billing.ledger`), then entries, jobs, events. Two transactions
+that keep it cannot deadlock.
 
 A transaction that does not wait (`wait=False`) waits for no row at all: a key that a
 twin is writing, a source or a wallet that somebody else has locked make their item
@@ -31,7 +32,8 @@ from django.db.models.base import ModelState
 
 from billing import ledger
 from billing.errors import InsufficientCredits
-from jobs.errors import IdempotencyKeyReused, SourceGone
+from jobs import sandbox
+from jobs.errors import IdempotencyKeyReused, SandboxFull, SourceGone
 from jobs.models import Job
 from nijika.errors import NijikaError, Unavailable
 from nijika.postgres import prepared
@@ -107,6 +109,7 @@ class Intake:
         with transaction.atomic(durable=True):
             self._take_keys()
             self._lock_sources()
+            self._limit_tests()
             self._accept(self._hold())
             self._drop_unused_keys()
             self.committing = self.xid is not None
@@ -172,6 +175,24 @@ class Intake:
             if not {(s, item.user_id, item.test) for s in item.sources} <= there:
                 # Passed over and gone look alike; only who waits can tell.
                 self.outcomes[item.id] = SourceGone() if self.wait else LOCKED
+
+    # Test jobs
+
+    def _limit_tests(self) -> None:
+        """A user's test jobs are free, and therefore few."""
+        tests = [item for item in self._open() if item.test]
+        if not tests:
+            return
+        ids = [item.id for item in tests]
+        rooms = sandbox.rooms((i.user_id for i in tests), ids, wait=self.wait)
+        for item in tests:
+            room = rooms.get(item.user_id)
+            if room is None:
+                self.outcomes[item.id] = LOCKED
+            elif room <= 0:
+                self.outcomes[item.id] = SandboxFull()
+            else:
+                rooms[item.user_id] = room - 1
 
     # Credits
 

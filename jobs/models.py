@@ -129,6 +129,16 @@ class Job(models.Model):
                 name="job_waiting",
             ),
             models.Index(
+                fields=["queue", "user", "id"],
+                condition=Q(
+                    status="queued",
+                    dispatched_at__isnull=True,
+                    waiting_fetches=0,
+                    test=True,
+                ),
+                name="job_waiting_test",
+            ),
+            models.Index(
                 fields=["queue", "user", "message"],
                 condition=IN_FLIGHT,
                 name="job_in_flight",

@@ -17,7 +17,7 @@ from typing import Any
 
 from billing import prices
 from gpu_worker.contract import EngineSpec, Step, to_json
-from jobs import engines, inputs, submission
+from jobs import engines, inputs, sandbox, submission
 from jobs.errors import BadFields, FieldError
 from jobs.ids import new_id
 from jobs.inputs import Given
@@ -128,11 +128,11 @@ def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked
 def prepare(order: Order, orderer: Orderer) -> Submission:
     """Check the order, look at the balance, take the images in.
 
-    Raises what `check` and `inputs.take` raise, and InsufficientCredits.
+    Raises what `check` and `inputs.take` raise, and InsufficientCredits; for a test key
+    SandboxFull and whatever refusal it asks for.
     """
     checked = check(order, test=orderer.test)
-    if not orderer.test:
-        submission.glance(orderer.user_id, checked.price)
+    _glance(order, orderer, checked)
     job_id, spec = new_id(), checked.spec
     taken = inputs.take(
         order.images, job_id=job_id, user_id=orderer.user_id, test=orderer.test
@@ -155,6 +155,16 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
         digest=_digest(checked, order, taken) if orderer.idempotency_key else None,
         sources=taken.sources,
     )
+
+
+def _glance(order: Order, orderer: Orderer, checked: Checked) -> None:
+    """Refuse before an image is stored what would be refused afterwards."""
+    if not orderer.test:
+        submission.glance(orderer.user_id, checked.price)
+        return
+    sandbox.check(checked.parameters, order.metadata)
+    if orderer.idempotency_key is None:  # else it may be there already
+        sandbox.glance(orderer.user_id)
 
 
 def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:

@@ -1,6 +1,7 @@
 """Settings, grouped by subject. Every value comes through `Env`; `.env.example` lists
 all of them with what they mean."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -146,6 +147,7 @@ LEASE_S = env.seconds("NIJIKA_LEASE", "10s")
 RUN_LIMIT_GRACE_S = env.seconds("NIJIKA_RUN_LIMIT_GRACE", "5s")
 START_BY_S = env.seconds("NIJIKA_START_BY", "24h")
 GIVE_UP_S = env.seconds("NIJIKA_GIVE_UP", "72h")
+SANDBOX_UNFINISHED = env.int("NIJIKA_SANDBOX_UNFINISHED", 20)
 MAX_FAILURES = env.int("NIJIKA_MAX_FAILURES", 3)
 FREE_HAND_BACKS = env.int("NIJIKA_FREE_HAND_BACKS", 10)
 RETRY_BACKOFF_S = env.seconds("NIJIKA_RETRY_BACKOFF", "2s")
@@ -159,6 +161,19 @@ POLL_S = env.seconds("NIJIKA_POLL", "1s")
 REAP_S = env.seconds("NIJIKA_REAP", "1s")
 SWEEP_S = env.seconds("NIJIKA_SWEEP", "60s")
 ORPHAN_AFTER_S = env.seconds("NIJIKA_ORPHAN_AFTER", "1h")
+
+# Pictures made on the fly (jobs.onthefly). No slots: none are made here.
+ONTHEFLY_SLOTS = env.int("NIJIKA_ONTHEFLY_SLOTS", os.cpu_count() or 1)
+ONTHEFLY_FETCHES = env.int("NIJIKA_ONTHEFLY_FETCHES", 20)
+ONTHEFLY_WAITING = env.int("NIJIKA_ONTHEFLY_WAITING", 100)
+ONTHEFLY_WAITING_PER_ACCOUNT = env.int("NIJIKA_ONTHEFLY_WAITING_PER_ACCOUNT", 50)
+ONTHEFLY_RUN_LIMIT_S = env.seconds("NIJIKA_ONTHEFLY_RUN_LIMIT", "15s")
+ONTHEFLY_MEMORY_BYTES = env.bytes_count("NIJIKA_ONTHEFLY_MEMORY", "1GB")
+ONTHEFLY_TTL_S = env.seconds("NIJIKA_ONTHEFLY_TTL", "7d")
+ONTHEFLY_CACHE_LIMIT_BYTES = env.bytes_count("NIJIKA_ONTHEFLY_CACHE_LIMIT", "10GB")
+ONTHEFLY_PRESETS = env.dict("NIJIKA_ONTHEFLY_PRESETS", default={})
+ONTHEFLY_OPTIONS = env.list("NIJIKA_ONTHEFLY_OPTIONS", default=[])
+ONTHEFLY_SOURCES = env.list("NIJIKA_ONTHEFLY_SOURCES", default=[])
 
 # The link between workers and the platform
 LINK_TOKEN = env.str("NIJIKA_LINK_TOKEN")
