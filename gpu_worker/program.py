@@ -20,7 +20,7 @@ from gpu_worker import registry
 from gpu_worker.app import app, configure
 from gpu_worker.batching import Batcher
 from gpu_worker.children import Child
-from gpu_worker.contract import SANDBOX, SPARE_RUNS, EngineSpec
+from gpu_worker.contract import SANDBOX, EngineSpec
 from gpu_worker.files import Files
 from gpu_worker.gate import Gate
 from gpu_worker.lanes import ChildLane, DeviceLane
@@ -100,7 +100,7 @@ class Program:
         """Warm children and loaded engines first: a message finds a ready worker."""
         batchers = [self._children, *self._devices.values()]
         if self._spare is not None:
-            batchers.append(self._spare.batcher)
+            self._spare.start()
         for batcher in batchers:
             batcher.start()
         if not all(batcher.wait_ready(START_LIMIT_S) for batcher in batchers):
@@ -135,12 +135,6 @@ class Program:
             return Spare(self._child(threads=1, nice=LEAST_PRIORITY))
         return None
 
-    @property
-    def _threads(self) -> int:
-        """How many messages are inside at most, those that are being stored too."""
-        spare = SPARE_RUNS if self._spare is not None else 0
-        return THREADS_PER_SLOT * self._settings.slots + spare
-
     def _close_gates(self) -> None:
         self._gate.close()
         if self._spare is not None:
@@ -163,7 +157,7 @@ class Program:
             hostname=f"{self._settings.name}@gpu_worker",
             queues=[self._settings.queue],
             pool="threads",
-            concurrency=self._threads,
+            concurrency=THREADS_PER_SLOT * self._settings.slots,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,

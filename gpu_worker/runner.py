@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -112,8 +113,20 @@ class Runner:
         self._token, self._claims = secrets.token_hex(8), count(1)
 
     def take(self, message: Message) -> None:
-        """Run a message's jobs to their ends. Raises Draining: it was not taken up."""
-        gate = self._enter(message)
+        """Run a message's jobs to their ends. Raises Draining: it was not taken up.
+
+        The sandbox's are only begun: they run beside the slots.
+        """
+        assignments = message.assignments
+        if self._spare and all(one.engine == SANDBOX for one in assignments):
+            self._spare.do(partial(self._take, message, self._spare.gate))
+        else:
+            self._take(message, self._gate)
+
+    def _take(self, message: Message, gate: Gate) -> None:
+        alone = any(assignment.alone for assignment in message.assignments)
+        ahead = all(self._pace.is_short(key_of(one)) for one in message.assignments)
+        gate.enter(alone=alone, ahead=ahead)
         count = len(message.assignments)
         passage, muster = Passage(gate, count), Muster(count)
         works = [
@@ -123,17 +136,6 @@ class Runner:
         with self._changed:
             self._works |= {work.run: work for work in works}
         self._take_up(works)
-
-    def _enter(self, message: Message) -> Gate:
-        """The gate by which the message was let in. Raises Draining."""
-        assignments = message.assignments
-        alone = any(one.alone for one in assignments)
-        if self._spare and all(one.engine == SANDBOX for one in assignments):
-            self._spare.gate.enter(alone=alone, ahead=False)
-            return self._spare.gate
-        ahead = all(self._pace.is_short(key_of(one)) for one in assignments)
-        self._gate.enter(alone=alone, ahead=ahead)
-        return self._gate
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Whether nothing is claimed or running any more, within the time."""

@@ -7,28 +7,56 @@ what live jobs leave. It is started by the first run that needs it.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from gpu_worker.batching import Batch, Batcher, Errand
 from gpu_worker.children import Child
 from gpu_worker.contract import SANDBOX, SPARE_RUNS
-from gpu_worker.gate import Gate
+from gpu_worker.gate import Draining, Gate
 from gpu_worker.lanes import ChildLane
 
 SAY_EVERY_S = 0.5
+logger = logging.getLogger("gpu_worker.spare")
 
 
 class Spare:
-    """A worker's room for the sandbox: a gate and lanes of their own."""
+    """A worker's room for the sandbox: a gate, threads and lanes of their own.
+
+    A message is handed to the threads at once, so that none of Celery's is kept from
+    the next one. What is not taken up before the worker goes the platform sends again.
+    """
 
     def __init__(self, child: Child) -> None:
         turn = threading.Lock()
         lanes = [SpareLane(child, turn) for _ in range(SPARE_RUNS)]
         self.gate = Gate(SPARE_RUNS)
         self.batcher = Batcher(SANDBOX, lanes)
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def start(self) -> None:
+        self.batcher.start()
+        for _ in range(SPARE_RUNS):
+            threading.Thread(target=self._work, name="spare", daemon=True).start()
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Have the task done by one of the threads; Draining ends it unsaid."""
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                task()
+            except Draining:
+                return
+            except Exception:  # the edge of this thread
+                logger.exception("a message of the sandbox failed")
 
 
 class SpareLane(ChildLane):
