@@ -1,0 +1,180 @@
+"""Known alphas on other photos: the truth is exact, also along hair.
+
+A composite should be a photo that somebody could have taken: the subject stands where
+subjects stand (one that its photo's edge cuts off stays cut off there), has the
+brightness of its new place, and the place is as much out of focus as it may be. Noise
+and a JPEG lie over both, so that nothing tells them apart but what they are. Seeded:
+the same cases every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cutout.photos import Case
+from gpu_worker.pixels import Pixels
+
+Floats = NDArray[np.float32]
+
+LONG_SIDE_PX = 800
+SHAPES = (1.5, 1.33, 1.0, 0.75, 1.78)
+COUNT = 60
+
+# Places without a subject, as shares of a photo's width and height: left, top, right,
+# bottom.
+PLACES = (
+    ("interior_bedroom", (0.50, 0.0, 0.80, 1.0)),
+    ("interior_bedroom", (0.48, 0.55, 1.0, 1.0)),
+    ("animal_lemur_fur", (0.0, 0.0, 0.22, 1.0)),
+    ("animal_lemur_fur", (0.80, 0.0, 1.0, 1.0)),
+    ("animal_white_tiger", (0.0, 0.0, 1.0, 0.27)),
+    ("person_arms_raised", (0.68, 0.0, 1.0, 1.0)),
+    ("scene_street_sign", (0.50, 0.0, 1.0, 1.0)),
+    ("scene_street_sign", (0.0, 0.45, 0.33, 1.0)),
+    ("car_pickup_truck", (0.72, 0.0, 1.0, 0.45)),
+    ("car_pickup_truck", (0.0, 0.70, 1.0, 1.0)),
+    ("car_concept_with_person", (0.0, 0.14, 0.84, 0.42)),
+    ("product_kettle_mug", (0.0, 0.0, 0.24, 0.62)),
+)
+
+
+def made(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
+    """`count` composites of all subjects in turn, each on a place not its own."""
+    places = _places(cases)
+    composites = []
+    for number in range(count):
+        case = cases[number % len(cases)]
+        random = np.random.default_rng([7, number])
+        others = [place for name, place in places if name != case.name]
+        if not others:
+            continue
+        place = others[int(random.integers(len(others)))]
+        composites.append(_composite(f"composite_{number:02}", case, place, random))
+    return composites
+
+
+def _places(cases: Sequence[Case]) -> list[tuple[str, Pixels]]:
+    photos = {case.name: case.photo for case in cases}
+    found = []
+    for name, (left, top, right, bottom) in PLACES:
+        if name in photos:
+            height, width = photos[name].shape[:2]
+            rows = slice(round(top * height), round(bottom * height))
+            columns = slice(round(left * width), round(right * width))
+            found.append((name, photos[name][rows, columns]))
+    return found
+
+
+def _composite(
+    name: str, case: Case, place: Pixels, random: np.random.Generator
+) -> Case:
+    shape = SHAPES[int(random.integers(len(SHAPES)))]
+    size = (
+        round(LONG_SIDE_PX * min(1, shape)),
+        round(LONG_SIDE_PX * min(1, 1 / shape)),
+    )
+    background = _background(place, size, random)
+    subject, alpha = _placed(case, size, random)
+    subject = _lit(subject, alpha, background, random)
+    background = _shaded(background, alpha, random)
+    mixed = background + alpha[..., None] * (subject - background)
+    return Case(
+        name=name,
+        group="composite",
+        subject=case.subject,
+        photo=_photographed(mixed, random),
+        alphas=((alpha * 255).round().astype(np.uint8),),
+    )
+
+
+def _background(
+    place: Pixels, size: tuple[int, int], random: np.random.Generator
+) -> Floats:
+    """The place at (width, height), perhaps mirrored, perhaps out of focus."""
+    width, height = size
+    scale = max(width / place.shape[1], height / place.shape[0])
+    covering = (
+        max(width, round(place.shape[1] * scale)),
+        max(height, round(place.shape[0] * scale)),
+    )
+    large = cv2.resize(place, covering, interpolation=cv2.INTER_CUBIC)
+    left = int(random.integers(large.shape[1] - width + 1))
+    top = int(random.integers(large.shape[0] - height + 1))
+    cut = large[top : top + height, left : left + width].astype(np.float32)
+    if random.random() < 0.5:
+        cut = cut[:, ::-1]
+    focus = float(random.choice([0, 0, 1.5, 4]))
+    return cv2.GaussianBlur(cut, (0, 0), focus) if focus else np.ascontiguousarray(cut)
+
+
+def _placed(
+    case: Case, size: tuple[int, int], random: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """The subject's own colours (H, W, 3), and its alpha (H, W) in 0 to 1."""
+    alpha = case.alphas[0].astype(np.float32) / 255
+    colours = _colours(case.photo.astype(np.float32), alpha)
+    rows, columns = np.nonzero(alpha > 0.05)
+    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    cut_below = box[3] >= alpha.shape[0] - 3
+    width, height = size
+    share = random.uniform(0.45, 0.9)
+    scale = share * min(width / (box[2] - box[0]), height / (box[3] - box[1]))
+    free_x = width - scale * (box[2] - box[0])
+    free_y = height - scale * (box[3] - box[1])
+    x = free_x * random.uniform(0.2, 0.8)
+    y = free_y + 2 if cut_below else free_y * random.uniform(0.45, 0.9)
+    turn = -1 if random.random() < 0.5 else 1
+    start = x - scale * box[0] if turn > 0 else x + scale * box[2]
+    move = np.array([[turn * scale, 0, start], [0, scale, y - scale * box[1]]])
+    both = np.dstack([colours * alpha[..., None], alpha])
+    if scale < 1:  # warping does not average
+        both = cv2.GaussianBlur(both, (0, 0), 0.4 / scale)
+    warped = cv2.warpAffine(both, move, size, flags=cv2.INTER_LINEAR)
+    alpha = np.clip(warped[..., 3], 0, 1)
+    return warped[..., :3] / np.maximum(warped[..., 3:], 1e-3), alpha
+
+
+def _colours(photo: Floats, alpha: Floats) -> Floats:
+    """The photo with the subject's inner colours drawn outwards over its soft edge."""
+    sure = (alpha > 0.95).astype(np.float32)
+    weights = cv2.GaussianBlur(sure, (0, 0), 3)[..., None] + 1e-6
+    inner = cv2.GaussianBlur(photo * sure[..., None], (0, 0), 3) / weights
+    return np.where(sure[..., None] > 0, photo, inner).astype(np.float32)
+
+
+def _lit(
+    subject: Floats, alpha: Floats, background: Floats, random: np.random.Generator
+) -> Floats:
+    """The subject, part of the way to the brightness and tint of its new place."""
+    inside = alpha > 0.5
+    if not inside.any():
+        return subject
+    gain = (background.mean(axis=(0, 1)) + 20) / (subject[inside].mean(axis=0) + 20)
+    part = random.uniform(0.0, 0.35)
+    lit = subject * np.clip(gain, 0.5, 1.8) ** part
+    return np.clip(lit, 0, 255).astype(np.float32)
+
+
+def _shaded(background: Floats, alpha: Floats, random: np.random.Generator) -> Floats:
+    """The ground below the subject, darker where it stands; not under those cut off."""
+    rows, columns = np.nonzero(alpha > 0.5)
+    if len(rows) == 0 or rows.max() >= len(alpha) - 3 or random.random() < 0.4:
+        return background
+    shadow = np.zeros(alpha.shape, np.float32)
+    centre = (int(columns.mean()), int(rows.max()))
+    half = max(2, int(np.ptp(columns) * 0.45))
+    cv2.ellipse(shadow, centre, (half, max(1, half // 6)), 0, 0, 360, 1, -1)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), half / 8)
+    return background * (1 - 0.45 * shadow[..., None])
+
+
+def _photographed(mixed: Floats, random: np.random.Generator) -> Pixels:
+    noisy = mixed + random.normal(0, random.uniform(1, 4), mixed.shape)
+    photo = np.clip(noisy, 0, 255).astype(np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(78, 94))]
+    file = cv2.imencode(".jpg", photo[..., ::-1], quality)[1]
+    return np.ascontiguousarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1])
