@@ -43,7 +43,8 @@ class EngineSpec:
     """One engine for one operation, as its worker announces it.
 
     `parameters` is a JSON schema (2020-12) of the operation's parameters. `images` is
-    the least and the greatest number of input images. A run may take
+    the least and the greatest number of input images; `roles` are further ones that it
+    can use, `needs` those of them that must be there. A run may take
     `run_limit_s + run_limit_s_per_mp * megapixels` seconds. `is_step`: the operation
     can follow another one in the same run (`Assignment.then`).
     """
@@ -55,6 +56,7 @@ class EngineSpec:
     title: str = ""
     images: tuple[int, int] = (1, 1)
     roles: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     results: int = 1
     batch_size: int = 1
     run_limit_s: float = 60

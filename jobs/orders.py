@@ -263,6 +263,12 @@ def _image_problems(
     ]
     if len(pictures) < least:
         problems.append(FieldError("image", "required", "is missing"))
+    given_roles = {given.role for given in images}
+    problems += [
+        FieldError(role, "required", "is missing")
+        for role in spec.needs
+        if role not in given_roles and not optional
+    ]
     if len(pictures) > most:
         what = f"may be given {most} times at most"
         problems.append(FieldError("image", "repeated" if most else "unknown", what))

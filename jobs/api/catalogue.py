@@ -47,6 +47,7 @@ def _engine(spec: EngineSpec, live: set[str]) -> dict[str, Any]:
         "licence": spec.licence,
         "images": {"min": least, "max": most},
         "roles": list(spec.roles),
+        "needs": list(spec.needs),
         "results": spec.results,
         "is_step": spec.is_step,
         "parameters": spec.parameters,

@@ -102,7 +102,8 @@ ENGINE = _object(
     price={"type": ["string", "null"]},
     licence=TEXT,
     images=_object(min=COUNT, max=COUNT),
-    roles={"type": "array", "items": TEXT},
+    roles={"type": "array", "items": TEXT, "description": "Further images."},
+    needs={"type": "array", "items": TEXT, "description": "Those it must be given."},
     results=COUNT,
     is_step={"type": "boolean", "description": "Whether it may follow in `then`."},
     parameters={"type": "object", "description": "A JSON schema (2020-12)."},
@@ -193,7 +194,7 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
     if spec.images[1]:
         properties["image"] = file if spec.images[1] == 1 else several
     properties |= dict.fromkeys(spec.roles, file)
-    required = ["operation", *(["image"] if spec.images[0] else [])]
+    required = ["operation", *(["image"] if spec.images[0] else []), *spec.needs]
     required += _required(_parameters(spec.parameters))
     return {
         "title": operation.name,

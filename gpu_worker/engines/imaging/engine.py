@@ -40,6 +40,7 @@ def spec_of(name: str) -> EngineSpec:
         parameters=operation.schema,
         images=operation.images,
         roles=operation.roles,
+        needs=operation.needs,
         run_limit_s=operation.run_limit_s,
         run_limit_s_per_mp=operation.run_limit_s_per_mp,
         licence="MIT",

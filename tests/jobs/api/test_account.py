@@ -136,6 +136,7 @@ def test_operations_show_engines_with_price_and_schema(owner: Person) -> None:
             "images": {"min": 1, "max": 1},
             "roles": [],
             "results": 1,
+            "needs": [],
             "is_step": False,
             "parameters": PARAMETERS,
         }
