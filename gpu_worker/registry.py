@@ -22,6 +22,7 @@ Key = tuple[str, str]
 """(operation, engine): what an engine is known by everywhere."""
 
 ENGINES: dict[Key, str] = {
+    ("proxy", "imaging"): "gpu_worker.engines.proxying.engine:Proxy",
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
     ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
     ("canny", "imaging"): "gpu_worker.engines.imaging.engine:Canny",

@@ -73,7 +73,15 @@ class Store(Protocol):
     def write_location(self, key: str) -> str:
         """How a worker writes the file."""
 
-    def download_url(self, key: str, *, filename: str, content_type: str) -> str | None:
+    def download_url(
+        self,
+        key: str,
+        *,
+        filename: str,
+        content_type: str,
+        disposition: str = "attachment",
+        cache_control: str = "private",
+    ) -> str | None:
         """A presigned URL for a browser, or None where we have to send the file."""
 
     def healthy(self) -> bool:
@@ -197,7 +205,15 @@ class LocalStore:
 
     write_location = read_location
 
-    def download_url(self, key: str, *, filename: str, content_type: str) -> str | None:
+    def download_url(
+        self,
+        key: str,
+        *,
+        filename: str,
+        content_type: str,
+        disposition: str = "attachment",
+        cache_control: str = "private",
+    ) -> str | None:
         return None
 
     def healthy(self) -> bool:
@@ -285,11 +301,19 @@ class S3Store:
     def write_location(self, key: str) -> str:
         return self._presigned("put_object", self._object(key))
 
-    def download_url(self, key: str, *, filename: str, content_type: str) -> str | None:
+    def download_url(
+        self,
+        key: str,
+        *,
+        filename: str,
+        content_type: str,
+        disposition: str = "attachment",
+        cache_control: str = "private",
+    ) -> str | None:
         wanted = self._object(key) | {
-            "ResponseContentDisposition": f'attachment; filename="{filename}"',
+            "ResponseContentDisposition": f'{disposition}; filename="{filename}"',
             "ResponseContentType": content_type,
-            "ResponseCacheControl": "private",
+            "ResponseCacheControl": cache_control,
         }
         with _s3_errors():
             url: str = self._public_client.generate_presigned_url(

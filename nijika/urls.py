@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/health", health.health),
     path("health/ready", health.ready),
     path("internal/link", LinkView.as_view()),
+    path("", include("jobs.onthefly.urls")),
     path("api/v1/", include("jobs.api.urls")),
     path("files/", include(file_urlpatterns)),
 ]

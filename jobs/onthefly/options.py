@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,16 +117,20 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What this installation allows. Presets are options joined by slashes."""
+    """What this installation allows: presets by name, each options joined by slashes,
+    and the options that an address may name itself (none: all)."""
 
-    presets: Mapping[str, str]
+    presets: tuple[tuple[str, str], ...] = ()
     allowed: frozenset[str] = frozenset()
+
+    def preset(self, name: str) -> str | None:
+        return dict(self.presets).get(name)
 
 
 def wish_of(options: Iterable[str], extension: str, rules: Rules) -> Wish:
     """What all options together ask for; a later one wins. Raises BadRequest."""
     wish = Wish()
-    if "default" in rules.presets:
+    if rules.preset("default") is not None:
         wish = _preset(wish, "default", rules)
     for option in options:
         arguments = _arguments(option)
@@ -173,9 +177,10 @@ def _applied(wish: Wish, name: str, arguments: Arguments, rules: Rules) -> Wish:
 
 
 def _preset(wish: Wish, name: str, rules: Rules) -> Wish:
-    if name not in rules.presets:
+    preset = rules.preset(name)
+    if preset is None:
         raise BadRequest(f"There is no preset {name!r}.")
-    for option in rules.presets[name].split("/"):
+    for option in preset.split("/"):
         arguments = _arguments(option)
         if (known := _known(arguments)) == "preset":
             raise BadRequest(f"The preset {name!r} names another one.")
@@ -337,8 +342,9 @@ def _watermark_url(wish: Wish, a: Arguments) -> Wish:
 
 
 def _watermark_size(wish: Wish, a: Arguments) -> Wish:
-    size = {"width": a.at_most(2).side(0), "height": a.side(1)}
-    return _with(wish, watermark=replace(_mark_of(wish), **size))
+    width, height = a.at_most(2).side(0), a.side(1)
+    mark = replace(_mark_of(wish), width=width, height=height)
+    return _with(wish, watermark=mark)
 
 
 def _watermark_rotate(wish: Wish, a: Arguments) -> Wish:

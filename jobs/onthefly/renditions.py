@@ -114,6 +114,17 @@ def look(keys: Sequence[str]) -> dict[str, Kept]:
     return {row[0]: _kept(*row) for row in _rows(_FIND, [list(keys)])}
 
 
+def claimed(keys: Sequence[str]) -> set[str]:
+    """Those that a living maker is at."""
+    return {row[0] for row in _rows(_CLAIMED, [list(keys)])} if keys else set()
+
+
+def lost(kept: Kept) -> None:
+    """The file of a ready row is not there: forget the row."""
+    _known.pop(kept.key, None)
+    _rows(_LOST, [kept.key, kept.file])
+
+
 def claim(draft: Draft) -> UUID | None:
     """The right to make a picture, or None: it is ready, or another is at it."""
     mine = uuid4()
@@ -245,6 +256,13 @@ WHERE key = ANY(%s::text[]) AND file <> ''
   AND rendition.expires_at > statement_timestamp() AND {_SOURCE_LIVES}
   AND (SELECT suspended_at FROM accounts_user WHERE id = user_id) IS NULL
 """
+
+_CLAIMED = """
+SELECT key FROM jobs_rendition
+WHERE key = ANY(%s::text[]) AND lease_until >= clock_timestamp()
+"""
+
+_LOST = "DELETE FROM jobs_rendition WHERE key = %s AND file = %s AND claim IS NULL"
 
 _CLAIM = """
 INSERT INTO jobs_rendition AS old (key, user_id, source_job, claim, lease_until)
