@@ -139,10 +139,13 @@ def test_a_profile_of_another_colour_space_is_left_aside():
     assert pixels.decode(data)[0, 0].tolist() == [10, 20, 30]
 
 
-def test_a_large_jpeg_is_reduced_while_decoding_but_not_below_what_is_needed():
-    data = _file(Image.new("RGB", (1600, 800)), "JPEG", exif=_orientation(6))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_reduced_while_it_is_decoded_to_what_is_enough(kind):
+    data = _file(Image.new("RGB", (1600, 800), "red"), kind, exif=_orientation(6))
     picture = pixels.decode(data, enough_px=(180, 360))
-    assert picture.shape == (400, 200, 3)
+    assert picture.shape == (360, 180, 3)
+    assert picture[0, 0].tolist() == pytest.approx([255, 0, 0], abs=3)
+    assert pixels.decode(data, enough_px=(900, 360)).shape[1] >= 800
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])

@@ -27,7 +27,7 @@ import json, re, resource, sys
 from pathlib import Path
 from gpu_worker import pixels
 from gpu_worker.errors import WorkerError
-pixels._prepare()
+pixels.prepare()
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 10**9,) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (5, 5))

@@ -1,0 +1,203 @@
+"""A file as pixels: uint8, RGB or RGBA, sRGB, upright, the first frame unless asked.
+
+Pillow reads the header and most formats. libvips decodes what it does faster and line
+by line: JPEG and PNG, and WebP that is to be made smaller. What is to be made smaller
+is made so while it is decoded, so that the whole bitmap never is in memory where the
+format allows that.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from gpu_worker.engines.base import Picture
+from gpu_worker.errors import LimitExceeded
+from gpu_worker.pixels import colours, header, libvips
+from gpu_worker.pixels.arrays import Pixels, upright
+from gpu_worker.pixels.header import MOST_PIXELS
+
+Size = tuple[int, int]
+
+MOST_FRAMES = 1000
+DELAY_MS = 100
+"""Of a frame that names none, as browsers have it."""
+# Others hold several pictures too, but of different things: pages, sizes, two eyes.
+_MOVING = {"GIF", "WEBP", "PNG", "AVIF"}
+_SEQUENTIAL = {"access": "sequential", "fail_on": "error"}
+_JPEG_SHRINKS = (8, 4, 2)
+_MOST_EXIF_BYTES = 65_000
+_XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))\d')
+
+
+def decode(source: Path | bytes, *, enough_px: Size | None = None) -> Pixels:
+    """The upright picture, (H, W, 3) or, where anything is transparent, (H, W, 4).
+
+    `enough_px`: an upright (width, height) that the caller will shrink to; a picture
+    that is larger may come out smaller than it is, but no smaller than this in both
+    directions. Raises InvalidImage.
+    """
+    return read(source, enough_px=enough_px).pixels
+
+
+def read(
+    source: Path | bytes,
+    *,
+    enough_px: Size | None = None,
+    frames: bool = False,
+    keep_profile: bool = False,
+    keep_metadata: bool = False,
+) -> Picture:
+    """As `decode`; with all frames of an animation, in the file's own RGB profile, and
+    with what it says of itself, where asked. Raises InvalidImage and LimitExceeded.
+    """
+    with header.opened(source) as image:
+        icc = image.info.get("icc_profile")
+        kept = colours.kept(image.mode, icc) if keep_profile else None
+        metadata = _metadata(image) if keep_metadata else {}
+        if frames and image.format in _MOVING and getattr(image, "is_animated", False):
+            return _animation(image, metadata)
+        turn = header.orientation(image)
+        enough = enough_px[::-1] if enough_px is not None and turn >= 5 else enough_px
+        pixels = _by_libvips(source, image, enough, icc=None if kept else icc)
+        if pixels is None:
+            image.load()
+            if kept:
+                image.info.pop("icc_profile")
+            pixels = colours.of_image(image)
+        pixels = upright(pixels, turn)
+        return Picture(pixels=pixels, icc=kept, metadata=metadata)
+
+
+def _by_libvips(
+    source: Path | bytes, image: Image.Image, enough: Size | None, *, icc: bytes | None
+) -> Pixels | None:
+    """The picture, not turned. None: it is one for Pillow."""
+    options: dict[str, Any] = dict(_SEQUENTIAL)
+    if image.format in ("JPEG", "MPO"):
+        load, options["shrink"] = "jpegload", _shrink(image.size, enough)
+    elif image.format == "PNG":
+        load = "pngload"
+    elif image.format == "WEBP" and enough and _is_less(enough, image.size):
+        load, options["scale"] = "webpload", _scale(image.size, enough)
+    else:
+        return None
+    try:
+        loaded = _loaded(source, load, options)
+        pixels = _shrunk(_eight_bits(loaded), enough).numpy()
+    except libvips.Error as error:
+        if "out of memory" in str(error):
+            raise MemoryError from error
+        return None  # libvips is the stricter of the two about odd files
+    return colours.of_array(_with_channels(pixels), _mode(loaded), icc)
+
+
+def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:
+    if isinstance(source, Path):
+        return getattr(libvips.Image, load)(str(source), **options)
+    return getattr(libvips.Image, f"{load}_buffer")(source, **options)
+
+
+def _shrink(size: Size, enough: Size | None) -> int:
+    """How much smaller a JPEG's own decoder may make it."""
+    if enough is None:
+        return 1
+    most = min(size[0] / enough[0], size[1] / enough[1])
+    return next((shrink for shrink in _JPEG_SHRINKS if shrink <= most), 1)
+
+
+def _scale(size: Size, enough: Size) -> float:
+    return max(enough[0] / size[0], enough[1] / size[1])
+
+
+def _is_less(size: Size, than: Size) -> bool:
+    return size[0] < than[0] and size[1] < than[1]
+
+
+def _shrunk(image: Any, enough: Size | None) -> Any:
+    """Exactly as large as is enough, if it is larger in both directions."""
+    if enough is None or not _is_less(enough, (image.width, image.height)):
+        return image
+    has_alpha = image.hasalpha()
+    if has_alpha:
+        image = image.premultiply()
+    image = image.resize(
+        enough[0] / image.width, vscale=enough[1] / image.height, kernel="lanczos3"
+    )
+    return image.unpremultiply().cast("uchar") if has_alpha else image
+
+
+def _eight_bits(image: Any) -> Any:
+    return image.cast("uchar", shift=True) if image.format == "ushort" else image
+
+
+def _mode(image: Any) -> str:
+    if image.interpretation == "cmyk":
+        return "CMYK"
+    return {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.bands]
+
+
+def _with_channels(pixels: Pixels) -> Pixels:
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _animation(image: Image.Image, metadata: dict[str, bytes]) -> Picture:
+    """All frames, of one size and one kind. A poster before them is left out."""
+    turn = header.orientation(image)
+    shown: list[Pixels] = []
+    delays: list[int] = []
+    most = min(MOST_FRAMES, MOST_PIXELS // math.prod(image.size))
+    for number in count(1 if image.info.get("default_image") else 0):
+        try:
+            image.seek(number)
+        except EOFError:
+            break
+        if len(shown) == most:
+            raise LimitExceeded("The animation has too many frames.")
+        image.load()
+        shown.append(upright(colours.of_image(image.copy()), turn))
+        delays.append(round(image.info.get("duration", 0)) or DELAY_MS)
+    first, *others = _alike(shown)
+    return Picture(
+        pixels=first,
+        frames=tuple(others),
+        delays_ms=tuple(delays),
+        loop=_plays(image),
+        metadata=metadata,
+    )
+
+
+def _alike(frames: list[Pixels]) -> list[Pixels]:
+    """All with alpha, if one has."""
+    if len({frame.shape[2] for frame in frames}) == 1:
+        return frames
+    solid = np.full((*frames[0].shape[:2], 1), 255, np.uint8)
+    return [f if f.shape[2] == 4 else np.dstack([f, solid]) for f in frames]
+
+
+def _plays(image: Image.Image) -> int:
+    """How often the animation plays; 0: for ever. A GIF counts the repeats."""
+    if image.format != "GIF":
+        return int(image.info.get("loop", 0))
+    repeats = image.info.get("loop")
+    return 1 if repeats is None else int(repeats) and int(repeats) + 1
+
+
+def _metadata(image: Image.Image) -> dict[str, bytes]:
+    """EXIF and XMP, both saying that the picture is upright."""
+    found = {}
+    exif = image.getexif()
+    if len(exif):
+        exif[ExifTags.Base.Orientation] = 1
+        found["exif"] = exif.tobytes()
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if xmp:
+        text = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+        found["xmp"] = _XMP_TURN.sub(rb"\g<1>1", text)
+    return {name: data for name, data in found.items() if len(data) < _MOST_EXIF_BYTES}

@@ -1,0 +1,133 @@
+"""What a file says of itself, held against the limits before any memory is taken.
+
+A file that a stranger sent is opened with a fixed list of Pillow's decoders: without
+one, Pillow starts Ghostscript for an EPS named .png. Whatever goes wrong in a decoder
+is `invalid_image`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO
+
+import pillow_heif
+from PIL import ExifTags, Image
+
+from gpu_worker.errors import InvalidImage, WorkerError
+from gpu_worker.pixels.formats import FORMATS
+
+MOST_PIXELS = 50_000_000
+MOST_SIDE_PX = 16_000
+
+# A progressive JPEG goes over all its pixels once per scan, however empty the scan is.
+# Cameras and encoders write about ten.
+MOST_SCANS = 100
+MOST_SCANNED_PIXELS = 1_000_000_000
+
+CHUNK_BYTES = 1 << 18
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_SOS, _EOI, _BARE = 0xDA, 0xD9, {0x01, 0xD8}
+
+
+def upright_size(source: Path | bytes) -> tuple[int, int]:
+    """(width, height) in pixels as `decode` will give them. Raises InvalidImage."""
+    with opened(source) as image:
+        return image.size[::-1] if orientation(image) >= 5 else image.size
+
+
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """The image, its pixels not read yet. Raises InvalidImage, then and meanwhile.
+
+    A file that cannot be read is our fault, not a damaged image.
+    """
+    prepare()
+    with _file(source) as file, guarded():
+        image = Image.open(file, formats=FORMATS)
+        _check(image, file)
+        yield image
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Whatever a decoder raises on foreign bytes means that they are damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (WorkerError, MemoryError):
+            raise
+        except Exception as error:
+            raise InvalidImage from error
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 for what turns itself on loading: HEIF and TIFF."""
+    if image.format == "TIFF":
+        return 1
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+@cache
+def prepare() -> None:
+    """Load the decoders, and no others; HEIF without its extras and threads."""
+    for name in ("Avif", "Bmp", "Gif", "Ico", "Jpeg", "Jpeg2K", "Png", "Tiff", "WebP"):
+        import_module(f"PIL.{name}ImagePlugin")
+    pillow_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+    )
+
+
+def _file(source: Path | bytes) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _check(image: Image.Image, file: BinaryIO) -> None:
+    width_px, height_px = image.size
+    if max(image.size) > MOST_SIDE_PX or width_px * height_px > MOST_PIXELS:
+        raise InvalidImage(f"The image is too large: {width_px} x {height_px} pixels.")
+    if image.format in ("JPEG", "MPO"):
+        at = file.tell()
+        _check_scans(file, pixels=width_px * height_px)
+        file.seek(at)
+
+
+def _check_scans(file: BinaryIO, *, pixels: int) -> None:
+    most = min(MOST_SCANS, MOST_SCANNED_PIXELS // pixels)
+    if _count(file, b"\xff\xda") <= most:
+        return  # no more than that with the thumbnails in it, so no need to walk
+    file.seek(0)
+    for number, _ in enumerate(_scans(file.read()), start=1):
+        if number > most:
+            raise InvalidImage(f"The JPEG has more than {most} scans.")
+
+
+def _count(file: BinaryIO, pair: bytes) -> int:
+    """How often two bytes are in the file, which is never in memory as a whole."""
+    file.seek(0)
+    found, last = 0, b""
+    while chunk := file.read(CHUNK_BYTES):
+        found += chunk.count(pair) + (last + chunk[:1] == pair)
+        last = chunk[-1:]
+    return found
+
+
+def _scans(jpeg: bytes) -> Iterator[int]:
+    """Where the scans of the first picture begin (ITU T.81, annex B.1)."""
+    at = 2
+    while match := _MARKER.search(jpeg, at):
+        marker, at = match[1][0], match.end()
+        if marker == _EOI:
+            return
+        if marker == _SOS:
+            yield at
+        if marker not in _BARE:
+            at += int.from_bytes(jpeg[at : at + 2], "big")
