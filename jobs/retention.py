@@ -28,6 +28,7 @@ from django.db import connection, transaction
 from jobs import news
 from jobs.errors import JobNotEnded, JobNotFound
 from jobs.models import Job
+from jobs.onthefly import renditions
 from jobs.storage import StoredFile, store
 
 BATCH = 100
@@ -96,16 +97,19 @@ def sweep() -> list[str]:
             removed.append(prefix)
     if removed:
         logger.info("removed %s orphaned folders", len(removed))
+    renditions.sweep_orphans()
     return removed
 
 
 def clean() -> None:
-    """Forget old idempotency keys, lost workers, the fetches and pins of ended jobs."""
+    """Forget old idempotency keys, lost workers, the fetches and pins of ended jobs,
+    and pictures made on the fly whose time is over."""
     while _rows(_OLD_KEYS, [settings.IDEMPOTENCY_S, KEYS_AT_ONCE]):
         pass
     _rows(_OLD_WORKERS, [WORKERS_FORGOTTEN_AFTER])
     _rows(_IDLE_FETCHES, [])
     _rows(_IDLE_PINS, [])
+    renditions.sweep()
 
 
 def _expire_batch() -> list[UUID]:
@@ -119,6 +123,7 @@ def _expire_batch() -> list[UUID]:
 def _remove_files(job_id: UUID) -> None:
     store().delete_prefix(f"inputs/{job_id}")
     store().delete_prefix(f"results/{job_id}")
+    renditions.forget_job(job_id)
 
 
 def _folders() -> Iterator[Folder]:

@@ -64,6 +64,8 @@ LOOK_EVERY_S = 0.1
 RENEW_EVERY_S = 2.0
 WATCH_S = 60.0
 FOLDER = "nijika-onthefly-"
+IN_MEMORY_BYTES = 10**9
+"""A container's shared memory is often far smaller: then files lie on its disk."""
 
 OUTAGES = (DatabaseError, psycopg.Error)
 
@@ -515,9 +517,10 @@ def _for_the_caller(error: BaseException) -> BaseException:
 
 
 def _scratch() -> Path:
-    """A folder in memory; those of killed processes go."""
-    shared = Path("/dev/shm")
-    base = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    """A folder, in memory if there is enough of it; those of killed processes go."""
+    shared, base = Path("/dev/shm"), Path(tempfile.gettempdir())
+    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > IN_MEMORY_BYTES:
+        base = shared
     for old in base.glob(f"{FOLDER}*"):
         if not Path("/proc", old.name.removeprefix(FOLDER).split("-")[0]).exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -63,20 +63,10 @@ def test_dockerfile_copies_only_what_exists(path: str) -> None:
             assert all((ROOT / source).exists() for source in sources), line
 
 
-def test_platform_image_has_all_that_it_imports_of_the_worker() -> None:
-    copied = set(re.findall(r"gpu_worker/(\w+)\.py", _text_of("nijika/Dockerfile")))
-    ours = [p for a in ("accounts", "billing", "jobs", "nijika") for p in _modules(a)]
-    wanted = {name for path in ours for name in _imports_of_the_worker(path)}
-    while (
-        more := {
-            name
-            for module in wanted
-            for name in _imports_of_the_worker(ROOT / f"gpu_worker/{module}.py")
-        }
-        - wanted
-    ):
-        wanted |= more
-    assert wanted <= copied
+def test_platform_image_has_what_its_child_processes_need_of_the_worker() -> None:
+    text = _text_of("nijika/Dockerfile")
+    assert "COPY gpu_worker gpu_worker" in text
+    assert "-r gpu_worker/requirements.txt" in text
 
 
 def test_env_example_lists_every_variable_of_compose() -> None:
@@ -89,14 +79,3 @@ def test_env_example_lists_every_variable_of_compose() -> None:
 def _text_of(path: str) -> str:
     return (ROOT / path).read_text()
 
-
-def _modules(app: str) -> list[Path]:
-    return [path for path in (ROOT / app).rglob("*.py") if "local" not in path.parts]
-
-
-def _imports_of_the_worker(path: Path) -> set[str]:
-    text = path.read_text()
-    inside = set(re.findall(r"^from gpu_worker\.(\w+)", text, re.M))
-    for names in re.findall(r"^from gpu_worker import (.+)", text, re.M):
-        inside |= {name.strip() for name in names.split(",")}
-    return inside
