@@ -8,7 +8,7 @@ In the order in which a job meets them:
     submission    accepts many at once; combiner, groups, intake are its parts
     sources       fetches URL inputs
     dispatch      waiting rows to Celery messages, fairly
-    link          what a worker's call does; link_view, vetting
+    link          what a worker's call does; link_view (its answer over HTTP), vetting
     lifecycle     every change of a status, with its money; locks, turns
     reaping       what nobody would end
     results       whose result may be read; links are the signed ones

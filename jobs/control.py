@@ -25,7 +25,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import control_signs, retention, statistics
 from jobs.dispatch import Dispatcher
-from jobs.news import Listener
+from jobs.news import WORK, Listener
 from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
@@ -125,7 +125,9 @@ class Control:
     def __init__(self, loops: Iterable[Loop]) -> None:
         self._turning = [Turning(loop) for loop in loops]
         hearing = [one for one in self._turning if one.loop.hears]
-        self._listener = Listener(lambda ids: _wake(hearing), lambda up: _wake(hearing))
+        self._listener = Listener(
+            lambda ids: _wake(hearing), lambda up: _wake(hearing), channel=WORK
+        )
         self._signs = Turning(
             Loop(
                 name="signs",

@@ -82,11 +82,13 @@ class Granted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """`alive` are the beats that hold; `changed` the jobs that others may look at."""
+    """`alive` are the beats that hold; `changed` the jobs that others may look at, of
+    which `returned` wait again."""
 
     granted: Mapping[Run, Granted]
     alive: Collection[Run]
     changed: set[str]
+    returned: set[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ def hear(said: Said) -> Heard:
         },
         alive={_run(row) for row in renewed},
         changed=_ids(granted) | _ids(returned) | progressed,
+        returned=_ids(returned),
     )
 
 
@@ -152,18 +155,36 @@ def finish_many(reports: Sequence[Report], *, wait: bool) -> set[str]:
     it has failed too often. Results must lie under the run's own prefix: that is the
     caller's to check. Raises WalletsLocked (`wait=False`) or WalletBusy: roll back.
     """
+    return _closed(_asked(*_endings(reports)), wait=wait)
+
+
+def finish_after(
+    first: Statement, reports: Sequence[Report]
+) -> tuple[list[sql.Row], set[str]]:
+    """The rows of `first`, a statement that shares the round trip with those of
+    `finish_many(reports, wait=False)`, and what that gives."""
+    first_rows, *ended = _asked((True, first), *_endings(reports))
+    return first_rows, _closed(ended, wait=False)
+
+
+def _endings(reports: Sequence[Report]) -> list[tuple[object, Statement]]:
+    """The statements that end these runs, each if there is something for it to do."""
     times = _settings()
     successes = [one for one in reports if one.failure is None]
     failures = [one for one in reports if one.failure is not None]
     retryable = [one for one in failures if one.failure and one.failure.retryable]
     jobs = {one.run.job_id for one in reports}
-    _, succeeded, retried, failed = _asked(
+    return [
         (len(jobs) > 1, lock(jobs)),
         (successes, (_SUCCEED, times | _successes(successes))),
         (retryable, (_RETRY, times | _failures(retryable))),
         # What was just queued again is not running any more, so this passes it over.
         (failures, (_FAIL, times | _failures(failures))),
-    )
+    ]
+
+
+def _closed(ended: Sequence[list[sql.Row]], *, wait: bool) -> set[str]:
+    _, succeeded, retried, failed = ended
     _settle([*succeeded, *failed], wait=wait)
     return _ids(succeeded) | _ids(retried) | _ids(failed)
 

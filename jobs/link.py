@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import (
+    DatabaseError,
     DataError,
     IntegrityError,
     InterfaceError,
@@ -38,8 +40,11 @@ from jobs.lifecycle import Granted, Heard, Said
 from jobs.locks import lock, lock_free
 from jobs.sql import Statement
 from jobs.storage import store
+from jobs.turns import WalletsLocked
 
-NOTHING_SAID = Heard(granted={}, alive=(), changed=set())
+# What our own books raise where they are wrong.
+BOOKS_ARE_WRONG = (ObjectDoesNotExist, ValueError)
+NOTHING_SAID = Heard(granted={}, alive=(), changed=set(), returned=set())
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +55,11 @@ ReportsByJob = dict[str, list[Report]]
 class _Stored:
     """The runs whose reports need not come again, and the jobs that they moved."""
 
-    acknowledged: set[Run]
-    changed: set[str]
+    acknowledged: Set[Run]
+    changed: Set[str]
+
+
+NOTHING_STORED = _Stored(acknowledged=frozenset(), changed=frozenset())
 
 
 def handle(call: Call) -> Answer:
@@ -63,14 +71,50 @@ def handle(call: Call) -> Answer:
     vetting.check_caller(call)
     if call.incarnation == 0:
         return _welcome(call)
-    known_specs, heard = _hear(call)
+    known_specs, heard, stored = _taken_in(call)
     if heard is None:
         return Answer(status="stale", incarnation=_incarnation(call.name))
-    stored = _stored_if_possible(call.reports)
     if call.specs:
         _announce(call)
-    news.announce(heard.changed | stored.changed)
+    news.announce_soon(heard.changed | stored.changed, to=[news.CHANGES])
+    news.announce_soon(heard.returned | stored.changed, to=[news.WORK])
     return _answer(call, heard, stored, known_specs)
+
+
+def _taken_in(call: Call) -> tuple[str, Heard | None, _Stored]:
+    """The worker's known specs, and what came of its words; no Heard: it is stale."""
+    if _only_reports(call):
+        with suppress(_InTheWay, WalletsLocked, DatabaseError, *BOOKS_ARE_WRONG):
+            return _taken_in_at_once(call)
+    known_specs, heard = _hear(call)
+    if heard is None:
+        return known_specs, None, NOTHING_STORED
+    return known_specs, heard, _stored_if_possible(call.reports)
+
+
+def _only_reports(call: Call) -> bool:
+    said = call.claims or call.beats or call.checkpoints or call.hand_backs
+    return bool(call.reports) and not said
+
+
+def _taken_in_at_once(call: Call) -> tuple[str, Heard, _Stored]:
+    """What most calls are when little is to do: ends of runs, in one transaction.
+
+    Whatever it raises, it did nothing, and the call is taken in the long way.
+    """
+    reports = [vetting.cleaned_report(one) for one in call.reports]
+    if not all(vetting.is_run(one.run) and not vetting.refusal(one) for one in reports):
+        raise _InTheWay
+    with transaction.atomic():
+        called, changed = lifecycle.finish_after((_CALLED, _head(call)), reports)
+        if not called:
+            raise _InTheWay
+    stored = _Stored(acknowledged={one.run for one in reports}, changed=changed)
+    return called[0][0], NOTHING_SAID, stored
+
+
+class _InTheWay(Exception):
+    """A call that is not as simple as it looked."""
 
 
 def _answer(call: Call, heard: Heard, stored: _Stored, known_specs: str) -> Answer:
@@ -226,7 +270,7 @@ def _stored_if_possible(reports: Sequence[Report]) -> _Stored:
         return _store(reports)
     except (OperationalError, InterfaceError):
         logger.exception("%s reports could not be stored", len(reports))
-        return _Stored(acknowledged=set(), changed=set())
+        return NOTHING_STORED
 
 
 def _store(reports: Sequence[Report]) -> _Stored:
@@ -252,7 +296,7 @@ def _finish(by_job: ReportsByJob) -> tuple[set[str], set[str]]:
     """The jobs that moved, and those that have to wait."""
     try:
         turn = turns.take(by_job, _end_of(by_job))
-    except (DataError, IntegrityError, ObjectDoesNotExist, ValueError):
+    except (DataError, IntegrityError, *BOOKS_ARE_WRONG):
         return _finish_alone(by_job)
     return turn.changed, turn.held_up
 
@@ -274,7 +318,7 @@ def _finish_alone(by_job: ReportsByJob) -> tuple[set[str], set[str]]:
             turn = turns.take([job_id], _end_of({job_id: reports}))
         except (DataError, IntegrityError) as error:
             turn = _refuse_all(reports, str(error))
-        except (ObjectDoesNotExist, ValueError):
+        except BOOKS_ARE_WRONG:
             # Our own books are wrong, which is not the worker's fault: let it repeat.
             logger.exception("job %s cannot be settled", job_id)
             waiting.add(job_id)

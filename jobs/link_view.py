@@ -8,14 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.decorators import method_decorator
-from django.views import View
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpResponse, JsonResponse
 
 from gpu_worker.contract import VERSION, Call, ContractError, from_json, to_json
 from jobs import link
-from nijika.errors import Conflict, Malformed, Unauthenticated
+from nijika.errors import Conflict, Malformed, MethodNotAllowed, Unauthenticated
 
 
 class ContractVersion(Conflict):
@@ -24,29 +21,39 @@ class ContractVersion(Conflict):
     code = "contract_version"
 
 
-@method_decorator(csrf_exempt, name="dispatch")
-class LinkView(View):
-    """POST: a worker's call. GET: would calls be handled? Both need the token."""
+def answer(environ: dict[str, Any]) -> HttpResponse:
+    """POST: a worker's call. GET: would calls be handled? Both need the token.
 
-    def dispatch(
-        self, request: HttpRequest, *args: Any, **options: Any
-    ) -> HttpResponse:
-        _check_token(request.headers.get("Authorization", ""))
-        answer = super().dispatch(request, *args, **options)
-        assert isinstance(answer, HttpResponse)
-        return answer
+    Raises Unauthenticated, MethodNotAllowed, Malformed, ContractVersion and Django's
+    database errors.
+    """
+    _check_token(environ.get("HTTP_AUTHORIZATION", ""))
+    match environ["REQUEST_METHOD"]:
+        case "POST":
+            return _handled(environ["wsgi.input"].read(_length(environ)))
+        case "GET":
+            return _health()
+        case _:
+            raise MethodNotAllowed()
 
-    def get(self, request: HttpRequest) -> HttpResponse:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return JsonResponse({"status": "ok"})
 
-    def post(self, request: HttpRequest) -> HttpResponse:
-        try:
-            answer = link.handle(_call(request.body))
-        except ContractError as error:
-            raise Malformed(str(error)) from error
-        return JsonResponse(to_json(answer))
+def _handled(body: bytes) -> HttpResponse:
+    try:
+        answer = link.handle(_call(body))
+    except ContractError as error:
+        raise Malformed(str(error)) from error
+    return JsonResponse(to_json(answer))
+
+
+def _health() -> HttpResponse:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+def _length(environ: dict[str, Any]) -> int:
+    text = environ.get("CONTENT_LENGTH") or "0"
+    return int(text) if text.isdigit() else 0
 
 
 def _check_token(authorization: str) -> None:

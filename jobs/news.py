@@ -1,5 +1,8 @@
 """News of jobs: after a commit that changed jobs, one NOTIFY with their ids.
 
+Two channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a
+job, WORK for control, where a job may go out now or made room for another.
+
 News only makes things quicker. A NOTIFY may be lost (a listener that reconnects, a
 process that dies between its commit and the NOTIFY), so whoever listens also polls.
 """
@@ -7,14 +10,17 @@ process that dies between its commit and the NOTIFY), so whoever listens also po
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
 from uuid import UUID
 
 import psycopg
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from jobs import unpooled
 
-CHANNEL = "nijika_jobs"
+CHANGES = "nijika_jobs"
+WORK = "nijika_work"
+BOTH = (CHANGES, WORK)
 IDS_PER_PAYLOAD = 200  # 37 bytes each; PostgreSQL takes payloads below 8000
 # How long a stop may take to be noticed, and the first pause before reconnecting.
 PATIENCE_S = 0.5
@@ -24,36 +30,113 @@ LONGEST_PAUSE_S = 5.0
 # one simple query are one transaction and one round trip.
 _NOTIFY = """
 SET LOCAL synchronous_commit = off;
-SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload
+SELECT pg_notify(channel, payload)
+FROM unnest(%s::text[], %s::text[]) AS news (channel, payload)
 """
 
 logger = logging.getLogger(__name__)
 
+News = tuple[str, str]
+"""A channel and a payload for it."""
 
-def announce(ids: Iterable[UUID | str]) -> None:
-    """Tell all listeners that these jobs changed. Never raises.
+
+def announce(ids: Iterable[UUID | str], to: Sequence[str] = BOTH) -> None:
+    """Tell the listeners of these channels that these jobs changed. Never raises.
 
     Inside a transaction the NOTIFY waits for the commit: within it, it would make all
     commits queue for one lock (measured: 12 300 against 5 250 commits/s).
     """
-    payloads = _payloads([str(one) for one in ids])
-    if not payloads:
+    news = _news(ids, to)
+    if not news:
         return
     try:
-        transaction.on_commit(lambda: _notify(payloads), robust=True)
+        transaction.on_commit(lambda: _notify(news), robust=True)
     except DatabaseError:
         # The jobs are committed; the poll will find them.
-        logger.warning("could not announce %s payloads", len(payloads), exc_info=True)
+        logger.warning("could not announce %s payloads", len(news), exc_info=True)
 
 
-def _payloads(ids: Sequence[str]) -> list[str]:
-    starts = range(0, len(ids), IDS_PER_PAYLOAD)
-    return [",".join(ids[start : start + IDS_PER_PAYLOAD]) for start in starts]
+def announce_soon(ids: Iterable[UUID | str], to: Sequence[str] = BOTH) -> None:
+    """As `announce`, but the caller does not wait for the NOTIFY.
+
+    For whoever has somebody waiting for an answer. A process that ends at once may
+    never say it.
+    """
+    if connection.in_atomic_block:
+        announce(ids, to)
+    elif news := _news(ids, to):
+        _speaker.say(news)
 
 
-def _notify(payloads: list[str]) -> None:
+def fall_silent() -> None:
+    """Say what is left, then end the thread of `announce_soon` and its connection."""
+    _speaker.close()
+
+
+class _Speaker:
+    """A thread that announces, started by the first news; what gathers meanwhile is
+    said together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unsaid: SimpleQueue[list[News] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def say(self, news: list[News]) -> None:
+        self._unsaid.put(news)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="announcing", daemon=True
+                )
+                self._thread.start()
+
+    def close(self) -> None:
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._unsaid.put(None)
+            thread.join()
+
+    def _run(self) -> None:
+        while (news := self._unsaid.get()) is not None:
+            self._say(news + self._gathered())
+        connection.close()
+
+    def _gathered(self) -> list[News]:
+        more: list[News] = []
+        while not self._unsaid.empty():
+            news = self._unsaid.get()
+            if news is None:
+                self._unsaid.put(None)
+                break
+            more += news
+        return more
+
+    def _say(self, news: list[News]) -> None:
+        try:
+            close_old_connections()
+            _notify(news)
+        except (DatabaseError, psycopg.Error) as error:
+            # The jobs are committed; the poll will find them.
+            logger.warning("could not announce %s payloads: %s", len(news), error)
+            connection.close()
+
+
+def _news(ids: Iterable[UUID | str], to: Sequence[str]) -> list[News]:
+    texts = [str(one) for one in ids]
+    starts = range(0, len(texts), IDS_PER_PAYLOAD)
+    payloads = [",".join(texts[start : start + IDS_PER_PAYLOAD]) for start in starts]
+    return [(channel, payload) for payload in payloads for channel in to]
+
+
+def _notify(news: list[News]) -> None:
+    channels, payloads = zip(*news, strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(_NOTIFY, [CHANNEL, payloads])
+        cursor.execute(_NOTIFY, [list(channels), list(payloads)])
+
+
+_speaker = _Speaker()
 
 
 class Listener(threading.Thread):
@@ -68,9 +151,12 @@ class Listener(threading.Thread):
         self,
         heard: Callable[[list[UUID]], None],
         changed: Callable[[bool], None] | None = None,
+        *,
+        channel: str = CHANGES,
     ) -> None:
         super().__init__(name="news", daemon=True)
         self.is_up = False
+        self._channel = channel
         self._heard = heard
         self._changed = changed or (lambda up: None)
         self._stopping = threading.Event()
@@ -96,7 +182,7 @@ class Listener(threading.Thread):
 
     def _listen(self) -> None:
         with unpooled.connect("nijika news") as listening:
-            listening.execute(f"LISTEN {CHANNEL}")
+            listening.execute(f"LISTEN {self._channel}")
             self._tell(up=True)
             while not self._stopping.is_set():
                 # All that has come by now in one call, not one call each.

@@ -156,7 +156,8 @@ def _end(answer: Answer) -> Accepted | NijikaError:
 
 def _on_accepted(accepted: Sequence[Accepted]) -> None:
     """After a commit: wake control, and remember what is left."""
-    news.announce(one.job.id for one in accepted if not one.replayed)
+    made = [one.job.id for one in accepted if not one.replayed]
+    news.announce(made, to=[news.WORK])
     for one in accepted:
         _remember(one.job.user_id, one.available)
 

@@ -13,13 +13,14 @@ django.setup()
 
 from django.db import OperationalError, connection  # noqa: E402
 
+from nijika import link_door  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
 from nijika.wsgi import application as wsgi_application  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
-LINK_PATH = "/internal/link"
+
 LINK_LIMIT_BYTES = 16_000_000
 MULTIPART_OVERHEAD_BYTES = 1_000_000
 OTHER_CONNECTIONS = 10
@@ -62,7 +63,7 @@ application = Front(
         upload_threads=settings.WEB_UPLOAD_THREADS,
         link_threads=settings.WEB_LINK_THREADS,
         waiting=settings.WEB_WAITING,
-        link_path=LINK_PATH,
+        link_path=link_door.PATH,
         spool=Spool(
             budget_bytes=settings.SPOOL_BUDGET_BYTES,
             folder=Path(settings.SPOOL_FOLDER) if settings.SPOOL_FOLDER else None,

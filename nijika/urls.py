@@ -2,14 +2,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from jobs.api.urls import file_urlpatterns
-from jobs.link_view import LinkView
 from nijika import health
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/health", health.health),
     path("health/ready", health.ready),
-    path("internal/link", LinkView.as_view()),
     path("", include("jobs.onthefly.urls")),
     path("api/v1/", include("jobs.api.urls")),
     path("files/", include(file_urlpatterns)),

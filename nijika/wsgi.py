@@ -1,8 +1,23 @@
-"""Django's ordinary WSGI handler: what the front calls, and any WSGI server may."""
+"""The application behind the front, for it and for any other WSGI server.
+
+The link has a door of its own: its calls pass no middleware, no sessions, no routing.
+"""
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+from nijika import link_door  # noqa: E402
+
+
+def application(
+    environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == link_door.PATH:
+        return link_door.application(environ, start_response)
+    return _django(environ, start_response)

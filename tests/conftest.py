@@ -5,7 +5,7 @@ import pytest
 
 from billing import prices
 from billing.models import Price
-from jobs import submission, waiting
+from jobs import news, submission, waiting
 
 PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES
 
@@ -16,6 +16,7 @@ def no_thread_keeps_a_connection() -> Iterator[None]:
     yield
     submission.close_combiner()
     waiting.close_room()
+    news.fall_silent()
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,18 @@ def test_call_not_above_the_last_is_stale(user: User, worker: TestWorker) -> Non
     assert status(job) == "queued"
 
 
+def test_late_call_that_only_reports_ends_nothing(
+    user: User, worker: TestWorker
+) -> None:
+    [job] = submit(user)
+    run = worker.start(job)
+    late = worker.call(reports=(success(run),))
+    worker.say()
+    answer = link.handle(late)
+    assert (answer.status, answer.acknowledged) == ("stale", ())
+    assert status(job) == "running"
+
+
 def test_delayed_claim_after_its_hand_back_is_granted_to_nobody(
     user: User, worker: TestWorker
 ) -> None:

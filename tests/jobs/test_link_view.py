@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import dataclass
 from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
 
 import pytest
 from django.conf import settings
-from django.test import Client
 
 from gpu_worker.contract import Answer, from_json, to_json
+from nijika.wsgi import application
 from tests.jobs.working import TestWorker, run_of, status, submit, user_with
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
+TOKEN = f"Bearer {settings.LINK_TOKEN}"
 
 
-def post(body: Any, token: str = "", **headers: str) -> Any:
-    headers = {"Authorization": f"Bearer {token or settings.LINK_TOKEN}"} | headers
-    text = body if isinstance(body, bytes | str) else json.dumps(body)
-    return Client(enforce_csrf_checks=True).post(
-        "/internal/link", text, content_type="application/json", headers=headers
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    status_code: int
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+def ask(method: str, body: bytes = b"", authorization: str = "") -> Answered:
+    """What the link's door answers, checked against PEP 3333."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ |= {"REQUEST_METHOD": method, "PATH_INFO": "/internal/link"}
+    environ["QUERY_STRING"] = ""
+    environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    if authorization:
+        environ["HTTP_AUTHORIZATION"] = authorization
+    statuses: list[str] = []
+    chunks = validator(application)(environ, lambda s, h, e=None: statuses.append(s))
+    content = b"".join(chunks)
+    chunks.close()
+    return Answered(status_code=int(statuses[0][:3]), content=content)
+
+
+def post(body: Any) -> Answered:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ask("POST", text, TOKEN)
 
 
 def test_call_over_http_is_answered_in_the_contract() -> None:
@@ -38,11 +65,9 @@ def test_call_over_http_is_answered_in_the_contract() -> None:
     "authorization",
     ["", "Bearer", "Bearer ", "Bearer wrong", "Basic x", "Bearer \u00e9"],
 )
-@pytest.mark.parametrize("method", ["get", "post", "put"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_link_without_its_token_is_refused(method: str, authorization: str) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    answer = getattr(Client(), method)("/internal/link", headers=headers)
-    assert answer.status_code == 401
+    assert ask(method, authorization=authorization).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -77,11 +102,9 @@ def test_member_that_a_newer_worker_sends_is_ignored() -> None:
 
 
 def test_health_of_the_link_is_told_to_token_holders() -> None:
-    token = {"Authorization": f"Bearer {settings.LINK_TOKEN}"}
-    answer = Client().get("/internal/link", headers=token)
+    answer = ask("GET", authorization=TOKEN)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_call_has_no_other_method() -> None:
-    token = {"Authorization": f"Bearer {settings.LINK_TOKEN}"}
-    assert Client().delete("/internal/link", headers=token).status_code == 405
+    assert ask("DELETE", authorization=TOKEN).status_code == 405

@@ -85,6 +85,26 @@ def test_announce_of_nothing_says_nothing(heard: Heard) -> None:
     assert not within(0.1, lambda: heard.calls)
 
 
+def test_announce_soon_is_heard_without_being_waited_for(heard: Heard) -> None:
+    jobs = {uuid4() for _ in range(3)}
+    for job in jobs:
+        news.announce_soon([job])
+    assert within(10, lambda: heard.ids == jobs)
+
+
+def test_announce_soon_inside_a_transaction_waits_for_the_commit(heard: Heard) -> None:
+    job = uuid4()
+    with transaction.atomic():
+        news.announce_soon([job])
+        assert not within(0.1, lambda: heard.ids)
+    assert within(10, lambda: heard.ids == {job})
+
+
+def test_news_for_control_alone_wake_nobody_who_waits_for_a_job(heard: Heard) -> None:
+    news.announce([uuid4()], to=[news.WORK])
+    assert not within(0.1, lambda: heard.calls)
+
+
 def test_announce_without_a_database_does_not_raise() -> None:
     connection.close()
     known, connection.settings_dict["PORT"] = connection.settings_dict["PORT"], "1"
@@ -106,7 +126,7 @@ def test_listener_cut_off_says_so_and_listens_again(heard: Heard) -> None:
 def test_listener_ignores_payloads_that_are_no_ids(heard: Heard) -> None:
     job = uuid4()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [news.CHANNEL, f"rubbish,{job}"])
+        cursor.execute("SELECT pg_notify(%s, %s)", [news.CHANGES, f"rubbish,{job}"])
     assert within(10, lambda: heard.ids == {job})
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from uuid import UUID
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import DatabaseError, connection
 from pytest_django.fixtures import Settings
-from pytest_django.live_server_helper import LiveServer
 
 from jobs import reaping
 from jobs.models import Job
 from jobs.reaping import Reaper, Watch
+from nijika.wsgi import application
 from tests.jobs.working import TestWorker, lease_ends, status, submit, user_with
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,8 +43,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def link(live_server: LiveServer, settings: Settings) -> None:
-    settings.LINK_URL = f"{live_server.url}/internal/link"
+def link(settings: Settings) -> Iterator[None]:
+    """The application behind a plain WSGI server."""
+    with make_server("127.0.0.1", 0, application, handler_class=Quiet) as server:
+        settings.LINK_URL = f"http://127.0.0.1:{server.server_port}/internal/link"
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield
+        server.shutdown()
+        serving.join()
+
+
+class Quiet(WSGIRequestHandler):
+    def handle(self) -> None:
+        super().handle()
+        connection.close()
+
+    def log_message(self, *args: object) -> None:
+        pass
 
 
 @pytest.fixture
