@@ -21,7 +21,9 @@ from gpu_worker.engines.imaging.table import OPERATIONS, work
 Made = Sequence[Result | Picture]
 Finish = Callable[[Item, Made], Made]
 
-FINISHES: dict[str, str] = {}
+FINISHES: dict[str, str] = {
+    "removebg": "gpu_worker.engines.cutout.options:finish",
+}
 """By operation, `module:function` of a Finish: options that all its engines share."""
 
 
@@ -37,7 +39,7 @@ def finish(item: Item, made: Made, hooks: Hooks) -> tuple[Result, ...]:
 
 def load() -> None:
     """Import what finishing needs, so that no job pays for it."""
-    from gpu_worker.engines.imaging import output  # noqa: F401
+    from gpu_worker.engines.imaging import output, running  # noqa: F401
 
     for name, operation in OPERATIONS.items():
         if operation.is_step:
@@ -46,13 +48,10 @@ def load() -> None:
         _function(finish)
 
 
-def last_parameters(item: Item) -> dict[str, Any]:
-    """Those that say how the result is encoded."""
-    return item.steps[-1].parameters if item.steps else item.parameters
-
-
 def _after(name: str, made: Result | Picture, parameters: dict[str, Any]) -> Picture:
-    return work(name).apply(_picture(made), parameters, {})
+    from gpu_worker.engines.imaging import running
+
+    return running.apply(name, _picture(made), parameters, {})
 
 
 def _picture(made: Result | Picture) -> Picture:
@@ -69,7 +68,7 @@ def _encoded(item: Item, made: Result | Picture) -> Result:
     from gpu_worker.engines.imaging import output
 
     given = item.inputs[0].content_type if item.inputs else ""
-    return output.encode(made, last_parameters(item), given=given)
+    return output.encode(made, item.last_parameters, given=given)
 
 
 @cache

@@ -8,62 +8,12 @@ differed so much that another engine may be worth its price.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from gpu_worker.contract import EngineSpec
+from gpu_worker.engines import parameters
 from gpu_worker.engines.base import Hooks, Item, Outcome
-from gpu_worker.engines.cutout import SIZES
-
-PARAMETERS: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "format": {
-            "enum": ["png", "webp", "jpg", "jpeg"],
-            "default": "png",
-            "description": "Type of the result. A jpg needs a background_color.",
-        },
-        "output": {
-            "enum": ["cutout", "alpha"],
-            "default": "cutout",
-            "description": "The cut-out, or its alpha alone as a grey picture.",
-        },
-        "background_color": {
-            "type": "string",
-            # "$" alone would let a line break follow.
-            "pattern": "^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$(?!\\n)",
-            "description": "Fill the background with this colour, as #rgb or #rrggbb.",
-        },
-        "crop": {
-            "type": "boolean",
-            "default": False,
-            "description": "Cut away what is empty around the subject.",
-        },
-        "crop_margin": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": 50,
-            "default": 0,
-            "description": "Space left around the cropped subject, in percent of its "
-            "longer side. Never beyond the image.",
-        },
-        "size": {
-            "enum": [*SIZES],
-            "default": "full",
-            "description": "At most 0.25, 1.5, 4 or 50 megapixels. Never enlarges.",
-        },
-    },
-    "if": {
-        "required": ["format"],
-        "properties": {
-            "format": {"enum": ["jpg", "jpeg"]},
-            "output": {"enum": ["cutout"]},
-        },
-    },
-    "then": {"required": ["background_color"]},
-    "dependentRequired": {"crop_margin": ["crop"]},
-}
+from gpu_worker.engines.parameters import removebg
 
 
 class Classical:
@@ -74,8 +24,8 @@ class Classical:
         engine="classical",
         queue="cpu",
         title="Classical cut-out (no model; basic quality)",
-        parameters=PARAMETERS,
-        roles=("image",),
+        parameters=parameters.schema(removebg.PROPERTIES, removebg.RULES),
+        roles=removebg.ROLES,
         run_limit_s=30,
         run_limit_s_per_mp=1,
         licence="MIT",

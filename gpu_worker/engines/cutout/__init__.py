@@ -3,8 +3,12 @@
 saliency   what stands out, from how superpixels connect to the border
 subject    which pixels are the subject: a mask at a small size, and how sure
 edges      the mask as an alpha at full size, and colours free of the background
-removal    all of it for one job, in its size, crop and format
-"""
+removal    all of it for one job
 
-SIZES = {"preview": 250_000, "medium": 1_500_000, "hd": 4_000_000, "full": 50_000_000}
-"""The most pixels of a result, by the parameter `size`."""
+What follows is for the cut-outs of all engines, of models as well:
+
+options    what clients ask of a cut-out, before and after the engine
+placing    crop, scale, position
+grounds    colour, image or shadow behind it
+apart      colours and opacity as two files of one archive
+"""

@@ -1,4 +1,5 @@
-"""One removebg job: decode, cut out, finish as the client asked, encode."""
+"""One removebg job: the image, the subject in it, the cut-out; how that is finished is
+the same for all engines (`options`)."""
 
 from __future__ import annotations
 
@@ -7,9 +8,8 @@ from typing import Any
 import cv2
 
 from gpu_worker import pixels
-from gpu_worker.engines import geometry
-from gpu_worker.engines.base import Hooks, Item, Outcome, Result
-from gpu_worker.engines.cutout import SIZES, edges, subject
+from gpu_worker.engines.base import Hooks, Item, Outcome, Picture
+from gpu_worker.engines.cutout import edges, options, subject
 from gpu_worker.pixels import Pixels
 
 # Below it were all failures of the trials, and a few good cut-outs.
@@ -24,18 +24,13 @@ cv2.setNumThreads(1)  # a slot is one core
 
 
 def remove(item: Item, hooks: Hooks) -> Outcome:
-    """The cut-out of the item's image. Raises WorkerError."""
-    wanted = item.parameters
+    """The cut-out of what the item's options leave to see. Raises WorkerError."""
     hooks.progress(item, 0, 3, "decoding")
-    picture = pixels.decode(item.inputs[0].path)
-    picture = geometry.at_most(picture, SIZES[wanted.get("size", "full")])
+    picture = options.picture(item)
     hooks.progress(item, 1, 3, "finding the subject")
     cutout, details = cut_out(picture)
     hooks.progress(item, 2, 3, "encoding")
-    if wanted.get("crop", False):
-        cutout = geometry.trimmed(cutout, wanted.get("crop_margin", 0))
-    file = pixels.encode(_finished(cutout, wanted), pixels.form(wanted.get("format")))
-    return (Result(**geometry.members(file), details=details),)
+    return (Picture(pixels=cutout, details=details),)
 
 
 def cut_out(picture: Pixels) -> tuple[Pixels, dict[str, Any]]:
@@ -58,11 +53,3 @@ def _is_cut_out(picture: Pixels) -> bool:
     """Whether the picture's own alpha already separates a subject."""
     see_through = float((picture[..., 3] < 128).mean())
     return USEFUL_ALPHA <= see_through <= 1 - USEFUL_ALPHA
-
-
-def _finished(cutout: Pixels, wanted: dict[str, Any]) -> Pixels:
-    if wanted.get("output") == "alpha":
-        return cutout[..., 3]
-    if "background_color" in wanted:
-        return pixels.flatten(cutout, geometry.colour(wanted["background_color"]))
-    return cutout

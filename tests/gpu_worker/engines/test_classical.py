@@ -1,4 +1,4 @@
-"""removebg/classical on real photos: cut-outs, what is told about them, the options.
+"""removebg/classical on real photos: cut-outs, and what is told about them.
 
 The least overlaps are what the engine reaches today less two hundredths: a fall is a
 regression, a rise is a reason to raise them.
@@ -21,7 +21,6 @@ from tests.gpu_worker.engines.pictures import (
     Silent,
     item,
     plain,
-    refuses,
     run,
     save,
     seen,
@@ -56,7 +55,7 @@ def lemur(engine):
 
 @pytest.mark.parametrize(("photo", "name", "least"), REFERENCES)
 def test_a_photo_is_cut_out_like_its_reference(engine, photo, name, least):
-    alpha = seen(run(engine, photo, output="alpha"))[..., 0]
+    alpha = seen(run(engine, photo, channels="alpha"))[..., 0]
     truth = pixels.decode(PHOTOS / f"{name}.alpha.png")[..., 0]
     assert alpha.shape == truth.shape
     assert overlap(alpha, truth) >= least
@@ -186,69 +185,6 @@ def test_progress_tells_the_steps(engine):
 def test_a_damaged_image_is_refused_as_such(engine):
     with pytest.raises(InvalidImage):
         engine.run([item(FORMATS / "jpeg_truncated.jpg")], Silent())
-
-
-def test_a_background_colour_fills_what_is_clear(engine):
-    result = run(engine, LEMUR, format="jpg", background_color="#f0a")
-    assert result.content_type == "image/jpeg"
-    picture = seen(result)
-    assert picture.shape == (440, 680, 3)
-    assert picture[2, 2].tolist() == pytest.approx([255, 0, 170], abs=8)
-
-
-def test_a_crop_ends_at_the_subject_and_its_margin(engine, lemur):
-    tight = run(engine, LEMUR, crop=True)
-    wide = run(engine, LEMUR, crop=True, crop_margin=10)
-    columns = np.flatnonzero((lemur[..., 3] > 0).any(axis=0))
-    assert tight.width_px == columns[-1] - columns[0] + 1
-    assert wide.width_px == tight.width_px + 2 * round(tight.height_px / 10)
-    assert wide.height_px <= 440
-
-
-@pytest.mark.parametrize(("size", "most"), [("preview", 250_000), ("full", 299_200)])
-def test_a_size_bounds_the_pixels_of_the_result(engine, size, most):
-    result = run(engine, LEMUR, size=size)
-    assert 0.98 * most < result.width_px * result.height_px <= most
-    assert result.width_px / result.height_px == pytest.approx(680 / 440, rel=0.01)
-
-
-@pytest.mark.parametrize("kind", ["png", "webp"])
-def test_a_cut_out_has_alpha_in_every_format_that_can(engine, kind):
-    result = run(engine, FORMATS / "tiff_lzw.tif", format=kind)
-    assert result.content_type == f"image/{kind}"
-    assert seen(result).shape == (128, 128, 4)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {"format": "gif"},
-        {"format": "jpg"},
-        {"format": "jpeg", "crop": True},
-        {"background_color": "red"},
-        {"background_color": "#12345"},
-        {"background_color": "#ffffff\n"},
-        {"crop_margin": 5},
-        {"crop": True, "crop_margin": 51},
-        {"size": "4k"},
-        {"colour": "#fff"},
-    ],
-)
-def test_the_schema_refuses(wanted):
-    assert refuses(Classical, **wanted)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {},
-        {"format": "jpg", "background_color": "#fff"},
-        {"format": "jpg", "output": "alpha"},
-        {"crop": True, "crop_margin": 0, "size": "hd", "output": "alpha"},
-    ],
-)
-def test_the_schema_accepts(wanted):
-    assert not refuses(Classical, **wanted)
 
 
 def cut_out(photo: Pixels) -> tuple[Pixels, dict[str, object]]:
