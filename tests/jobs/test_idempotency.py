@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from django.db import connection
+from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from billing import ledger
@@ -24,6 +25,12 @@ from tests.jobs.submitting import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def many(settings: Settings) -> None:
+    """Test jobs, which touch no wallet, as many as one likes."""
+    settings.SANDBOX_UNFINISHED = 1000
 
 
 @pytest.fixture
