@@ -25,6 +25,8 @@ ENGINES: dict[Key, str] = {
     ("proxy", "imaging"): "gpu_worker.engines.proxying.engine:Proxy",
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
     ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
+    ("crop", "imaging"): "gpu_worker.engines.imaging.engine:Crop",
+    ("encode", "imaging"): "gpu_worker.engines.imaging.engine:Encode",
     ("canny", "imaging"): "gpu_worker.engines.imaging.engine:Canny",
     ("compose", "imaging"): "gpu_worker.engines.imaging.engine:Compose",
     ("extract", "imaging"): "gpu_worker.engines.imaging.engine:Extract",
@@ -36,6 +38,15 @@ ENGINES: dict[Key, str] = {
     ("generate", "sandbox"): "gpu_worker.engines.sandbox.engine:Generate",
     ("edit", "sandbox"): "gpu_worker.engines.sandbox.engine:Edit",
     ("resize", "sandbox"): "gpu_worker.engines.sandbox.engine:Resize",
+    ("upscale", "sandbox"): "gpu_worker.engines.sandbox.engine:Upscale",
+    ("crop", "sandbox"): "gpu_worker.engines.sandbox.engine:Crop",
+    ("encode", "sandbox"): "gpu_worker.engines.sandbox.engine:Encode",
+    ("extract", "sandbox"): "gpu_worker.engines.sandbox.engine:Extract",
+    ("inpaint", "sandbox"): "gpu_worker.engines.sandbox.engine:Inpaint",
+    ("canny", "sandbox"): "gpu_worker.engines.sandbox.engine:Canny",
+    ("shadow", "sandbox"): "gpu_worker.engines.sandbox.engine:Shadow",
+    ("white-balance", "sandbox"): "gpu_worker.engines.sandbox.engine:WhiteBalance",
+    ("compose", "sandbox"): "gpu_worker.engines.sandbox.engine:Compose",
 }
 
 

@@ -59,6 +59,11 @@ class Item:
     checkpoint: str | None = None
     arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
+    @property
+    def last_parameters(self) -> dict[str, Any]:
+        """Those of the last operation, which say how the result is encoded."""
+        return self.steps[-1].parameters if self.steps else self.parameters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:

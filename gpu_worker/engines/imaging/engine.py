@@ -52,6 +52,14 @@ class Resize(Imaging, operation="resize"):
     """resize/imaging"""
 
 
+class Crop(Imaging, operation="crop"):
+    """crop/imaging"""
+
+
+class Encode(Imaging, operation="encode"):
+    """encode/imaging"""
+
+
 class Extract(Imaging, operation="extract"):
     """extract/imaging"""
 

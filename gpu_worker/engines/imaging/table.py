@@ -12,6 +12,8 @@ from gpu_worker.engines import parameters
 from gpu_worker.engines.parameters import (
     canny,
     compose,
+    crop,
+    encode,
     extract,
     inpaint,
     output,
@@ -29,7 +31,8 @@ class Work(Protocol):
 
     It may also have `enough_px(size_px, parameters) -> (width, height)`: the upright
     size to which it is certain to shrink an image of this size, so that the image is
-    decoded no larger.
+    decoded no larger. With `WHOLE = True` its `apply` takes all frames of an animation
+    at once; else it is called for each.
     """
 
     @staticmethod
@@ -75,6 +78,18 @@ OPERATIONS: dict[str, Operation] = {
             title="Resize",
             properties=resize.PROPERTIES,
             rules=resize.RULES,
+        ),
+        Operation(
+            name="crop",
+            title="Crop",
+            properties=crop.PROPERTIES,
+            rules=crop.RULES,
+        ),
+        Operation(
+            name="encode",
+            title="Encode in another format",
+            properties=encode.PROPERTIES,
+            run_limit_s_per_mp=2,
         ),
         Operation(
             name="extract",

@@ -4,21 +4,76 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpu_worker.engines.parameters import COLOUR
+
 PROPERTIES: dict[str, Any] = {
     "format": {
-        "enum": ["jpg", "jpeg", "png", "webp"],
+        "enum": ["jpg", "jpeg", "png", "webp", "avif", "gif"],
         "description": "The input's own where it can hold the result; else png where "
-        "anything is transparent, and jpeg where nothing is.",
+        "anything is transparent, and jpeg where nothing is. An animation stays one in "
+        "gif and webp; the others show its first frame.",
     },
     "quality": {
         "type": "integer",
         "minimum": 1,
         "maximum": 100,
-        "description": "Of a jpg or webp; 85 where nothing is said.",
+        "description": "Of a jpg, webp (85 where nothing is said) or avif (60).",
+    },
+    "lossless": {
+        "type": "boolean",
+        "default": False,
+        "description": "Keep every pixel: of a webp or avif; a png always does.",
+    },
+    "progressive": {
+        "type": "boolean",
+        "default": False,
+        "description": "Show coarse before fine: of a jpg or png.",
+    },
+    "max_bytes": {
+        "type": "integer",
+        "minimum": 100,
+        "description": "The most bytes of the file. The quality is lowered until it "
+        "fits; what cannot be made to fit fails as invalid_parameters.",
+    },
+    "strip_metadata": {
+        "type": "boolean",
+        "default": True,
+        "description": "Leave out what the input's EXIF and XMP say, among it where a "
+        "photo was taken.",
+    },
+    "icc": {
+        "enum": ["srgb", "keep"],
+        "default": "srgb",
+        "description": "srgb: convert the colours. keep: leave them as they are, and "
+        "embed the input's RGB profile.",
+    },
+    "background": COLOUR
+    | {
+        "description": "What shows through where the format has no transparency; "
+        "white where nothing is said.",
     },
 }
+
+
+def _where(name: str, value: Any) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: value}}
+
+
 RULES: dict[str, Any] = {
     "dependentRequired": {"quality": ["format"]},
-    "if": {"required": ["format"], "properties": {"format": {"const": "png"}}},
-    "then": {"properties": {"quality": False}},
+    "allOf": [
+        {
+            "if": _where("format", {"enum": ["png", "gif"]}),
+            "then": {"properties": {"quality": False}},
+        },
+        {
+            "if": _where("lossless", {"const": True}),
+            "then": _where("format", {"enum": ["png", "webp", "avif"]})
+            | {"not": {"required": ["quality"]}},
+        },
+        {
+            "if": _where("progressive", {"const": True}),
+            "then": _where("format", {"enum": ["jpg", "jpeg", "png"]}),
+        },
+    ],
 }

@@ -166,9 +166,12 @@ def test_a_damaged_image_is_refused_as_such(engine):
         {"width": 10, "fit": "crop"},
         {"width": 10, "quality": 50},
         {"width": 10, "format": "png", "quality": 50},
-        {"width": 10, "format": "gif"},
+        {"width": 10, "format": "bmp"},
         {"width": 10, "format": "jpg", "quality": 101},
-        {"width": 10, "blur": 3},
+        {"width": 10, "blur": 101},
+        {"width": 10, "gravity": "middle"},
+        {"width": 10, "dpr": 0},
+        {"width": 10, "background": "red"},
     ],
 )
 def test_the_schema_refuses(wanted):
