@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,10 +101,19 @@ def offered() -> list[Operation]:
     """The operations whose default engine, or another choosable one, is known."""
     found = []
     for name in sorted(settings.DEFAULT_ENGINES):
-        known = (_table.find(name, engine) for engine in _choosable(name))
-        if engines := tuple(spec for spec in known if spec is not None):
+        if engines := tuple(known(name, test=False)):
             found.append(Operation(name=name, engines=engines))
     return found
+
+
+def known(operation: str, *, test: bool) -> list[EngineSpec]:
+    """The engines that a key of this mode may have for an operation and that workers
+    have announced, the default first."""
+    if operation not in settings.DEFAULT_ENGINES:
+        return []
+    names = [SANDBOX] if test else _choosable(operation)
+    found = (_table.find(operation, name) for name in names)
+    return [spec for spec in found if spec is not None]
 
 
 def _choosable(operation: str) -> list[str]:
@@ -130,6 +139,13 @@ def validate_parameters(
     Raises BadFields, which names every field that is wrong.
     """
     return _table.schema(spec).normalised(parameters)
+
+
+def check_images(
+    spec: EngineSpec, parameters: Mapping[str, Any], roles: Iterable[str]
+) -> None:
+    """Raises BadFields for parameters that do not go with images of these roles."""
+    _table.schema(spec).check_images(parameters, roles)
 
 
 def read_parameter(spec: EngineSpec, name: str, text: str) -> Any:

@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from jobs import control_signs, storage
+from jobs import control_signs, engines, storage
 from jobs.models import Worker
 from nijika.errors import Unavailable
 
@@ -51,6 +51,43 @@ def health(request: HttpRequest) -> HttpResponse:
     return _uncached(_report.get())
 
 
+@require_safe
+def ok(request: HttpRequest) -> HttpResponse:
+    """What an older system said while it answered at all."""
+    return _uncached({"status": "ok"})
+
+
+@require_safe
+def system(request: HttpRequest) -> HttpResponse:
+    """The same report under the names that an older system had for its services.
+
+    They are beside ours, and the status is of ours alone: what was never installed is
+    `unknown`, and no fault.
+    """
+    report = _report.get()
+    services = report["services"]
+    old = {
+        "job_manager": services["control"],
+        "generation": _of_operation("edit", services),
+        "segmentation": _of_operation("smart-mask", services),
+        "image_utils": _of_operation("resize", services),
+    }
+    content = report | {"service": "api_gateway", "services": services | old}
+    return _uncached(content)
+
+
+def _of_operation(operation: str, services: Services) -> dict[str, Any]:
+    """The state of the queue that the operation's default engine works on."""
+    try:
+        specs = engines.known(operation, test=False)
+    except Error:
+        specs = []
+    queue = f"queue:{specs[0].queue}" if specs else ""
+    if queue in services:
+        return services[queue]
+    return {"status": "unknown", "error": "no engine for it has been announced"}
+
+
 def look() -> dict[str, Any]:
     """What `/api/health` says, looked at afresh."""
     redis_up = _ask(lambda: _redis_answers(settings.REDIS_URL))
@@ -58,9 +95,9 @@ def look() -> dict[str, Any]:
     storage_up = _ask(lambda: storage.store().healthy())
     services = _in_database()
     end = time.monotonic() + ASK_TIMEOUT_S
-    services["redis"] = _service(is_up=_answer(redis_up, end))
-    services["broker"] = _service(is_up=_answer(broker_up, end))
-    services["storage"] = _service(is_up=_answer(storage_up, end))
+    services["redis"] = _answer(redis_up, end)
+    services["broker"] = _answer(broker_up, end)
+    services["storage"] = _answer(storage_up, end)
     return {"status": _overall(services), "services": services}
 
 
@@ -101,7 +138,9 @@ def _workers_by_queue() -> dict[str, int]:
 
 
 def _service(*, is_up: bool) -> dict[str, Any]:
-    return {"status": "healthy" if is_up else "unhealthy"}
+    if is_up:
+        return {"status": "healthy"}
+    return {"status": "unhealthy", "error": "it is not there"}
 
 
 def _uncached(content: dict[str, Any]) -> HttpResponse:
@@ -117,13 +156,15 @@ def _ask(question: Callable[[], bool]) -> Future[bool]:
     return _askers().submit(question)
 
 
-def _answer(question: Future[bool], end: float) -> bool:
-    """The answer, or no if it does not come in time or is an error."""
+def _answer(question: Future[bool], end: float) -> dict[str, Any]:
+    """The state that the answer tells of; none in time is a state of its own."""
     try:
-        return question.result(max(0.0, end - time.monotonic()))
-    except Exception:  # whatever a client library makes of a service that is away
+        return _service(is_up=question.result(max(0.0, end - time.monotonic())))
+    except (TimeoutError, redis.TimeoutError):
         question.cancel()
-        return False
+        return {"status": "timeout", "error": f"no answer within {ASK_TIMEOUT_S:g} s"}
+    except Exception:  # whatever a client library makes of a service that is away
+        return _service(is_up=False)
 
 
 def _redis_answers(url: str) -> bool:

@@ -84,9 +84,15 @@ def response(error: NijikaError, request_id: str) -> HttpResponse:
 
 
 def body(error: NijikaError, request_id: str) -> bytes:
-    """The problem as JSON; the standard members win over the error's own fields."""
+    """The problem as JSON; the standard members win over the error's own fields.
+
+    `error` and `error_type` say the same once more, by the names that clients of older
+    systems look at; an old system's own word for it may replace the latter.
+    """
     title = (type(error).__doc__ or HTTPStatus(error.status).phrase).splitlines()[0]
     members = {
+        "error": str(error),
+        "error_type": error.code,
         **{k: v for k, v in error.fields().items() if k != "headers"},
         "type": f"urn:nijika:problem:{error.code}",
         "title": title,

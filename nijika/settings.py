@@ -102,6 +102,10 @@ S3_PUBLIC_ENDPOINT_URL = env.str("NIJIKA_S3_PUBLIC_ENDPOINT_URL", "")
 S3_REGION = env.str("NIJIKA_S3_REGION", "us-east-1")
 LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
 
+# How long the old systems' paths wait for a job, and for one that is done in a moment
+FACE_EDIT_TIMEOUT_S = env.seconds("NIJIKA_FACE_EDIT_TIMEOUT", "300s")
+FACE_TIMEOUT_S = env.seconds("NIJIKA_FACE_TIMEOUT", "30s")
+
 # Credits
 WELCOME_CREDITS = Decimal(env.str("NIJIKA_WELCOME_CREDITS", "50"))
 

@@ -7,9 +7,12 @@ from nijika import health
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/health", health.health),
+    path("api/system/health", health.system),
+    path("health", health.ok),
     path("health/ready", health.ready),
     path("", include("jobs.onthefly.urls")),
     path("api/v1/", include("jobs.api.urls")),
+    path("", include("jobs.faces.urls")),
     path("files/", include(file_urlpatterns)),
 ]
 

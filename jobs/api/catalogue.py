@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from billing.errors import PriceMissing
 from billing.prices import price_of
-from gpu_worker.contract import EngineSpec
+from gpu_worker.contract import SANDBOX, EngineSpec
 from jobs import engines
 from jobs.api.rendering import credits_text
 from jobs.models import Worker
@@ -26,6 +26,28 @@ def operations() -> list[dict[str, Any]]:
         }
         for operation in engines.offered()
     ]
+
+
+def providers(*, test: bool) -> dict[str, Any]:
+    """Who edits images, the default first: names alone, and more of each."""
+    live = _live_queues()
+    specs = engines.known("edit", test=test)
+    default = SANDBOX if test else settings.DEFAULT_ENGINES.get("edit")
+    return {
+        "default": default,
+        "available": [spec.engine for spec in specs],
+        "providers": [
+            {
+                "name": spec.engine,
+                "title": spec.title,
+                "queue": spec.queue,
+                "available": spec.queue in live,
+                "price": _price(spec),
+                "licence": spec.licence,
+            }
+            for spec in specs
+        ],
+    }
 
 
 def _live_queues() -> set[str]:

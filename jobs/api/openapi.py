@@ -114,6 +114,8 @@ PROBLEM = _object(
     status={"type": "integer"},
     detail=TEXT,
     code=TEXT,
+    error=TEXT,
+    error_type=TEXT,
     request_id=TEXT,
 )
 PROBLEM["properties"]["errors"] = {
@@ -129,6 +131,11 @@ SCHEMAS: dict[str, Schema] = {
     "Engine": ENGINE,
     "Operation": _object(name=TEXT, engines={"type": "array", "items": _ref("Engine")}),
     "Operations": _list_of("Operation"),
+    "Providers": _object(
+        default={"type": ["string", "null"]},
+        available={"type": "array", "items": TEXT},
+        providers={"type": "array", "items": {"type": "object"}},
+    ),
     "Entry": _object(
         id=TEXT,
         kind={"enum": ENTRY_KINDS},
@@ -343,6 +350,7 @@ def _paths() -> dict[str, Schema]:
         "/jobs/{job_id}/result": {"get": GET_RESULT},
         "/jobs/{job_id}/result/{index}": {"get": GET_NTH_RESULT},
         "/operations": {"get": LIST_OPERATIONS},
+        "/providers": {"get": LIST_PROVIDERS},
         "/account": {"get": GET_ACCOUNT},
         "/ledger": {"get": GET_LEDGER},
         "/estimate": {"post": _estimate()},
@@ -450,6 +458,27 @@ LIST_OPERATIONS: Schema = {
     "summary": "What can be asked for, by which engines, at what price",
     "parameters": PAGE,
     "responses": {"200": _answer("The operations.", "Operations")} | _problems(),
+}
+LIST_PROVIDERS: Schema = {
+    "operationId": "list_providers",
+    "summary": "Who edits images",
+    "parameters": [_query("format", {"enum": ["object", "array"]})],
+    "responses": {
+        "200": {
+            "description": "The providers; with `format=array` their names alone.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "oneOf": [
+                            _ref("Providers"),
+                            {"type": "array", "items": TEXT},
+                        ]
+                    }
+                }
+            },
+        }
+    }
+    | _problems(),
 }
 GET_ACCOUNT: Schema = {
     "operationId": "get_account",

@@ -44,7 +44,14 @@ def order_of(request: HttpRequest) -> Iterator[Order]:
         yield _order(request, files)
 
 
-def _order(request: HttpRequest, files: ExitStack) -> Order:
+Content = dict[str, Any] | list[multipart.Part]
+
+
+def content_of(request: HttpRequest, files: ExitStack) -> Content:
+    """The members of a JSON body, or the parts of a form, which `files` closes.
+
+    Raises Malformed, BadFields for text that is not clean, TooLarge, UnsupportedMedia.
+    """
     content_type = request.META.get("CONTENT_TYPE", "")
     kind, options = "", dict[str, str]()
     with suppress(ValueError):
@@ -52,20 +59,31 @@ def _order(request: HttpRequest, files: ExitStack) -> Order:
     if kind == "application/json":
         if options.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
             raise UnsupportedMedia("JSON is UTF-8.")
-        return _json_order(request)
+        return _json_members(request)
     if kind == "multipart/form-data":
-        return _form_order(request, multipart.boundary_of(content_type), files)
+        return _parts(request, multipart.boundary_of(content_type), files)
     raise UnsupportedMedia("Send application/json or multipart/form-data.")
+
+
+def _order(request: HttpRequest, files: ExitStack) -> Order:
+    content = content_of(request, files)
+    if isinstance(content, dict):
+        return _json_order(content)
+    return _form_order(content)
 
 
 # JSON
 
 
-def _json_order(request: HttpRequest) -> Order:
+def _json_members(request: HttpRequest) -> dict[str, Any]:
     body = strict_json.loads(_body(request, settings.JSON_LIMIT_BYTES))
     if not isinstance(body, dict):
         raise Malformed("The body is not a JSON object.")
     strict_json.check_text(body, "")
+    return body
+
+
+def _json_order(body: Mapping[str, Any]) -> Order:
     problems = [*_member_problems(body), *_metadata_problems(body.get("metadata", {}))]
     if problems:
         raise BadFields(*problems[:20])
@@ -196,14 +214,19 @@ def _metadata_problems(metadata: Any) -> Iterator[FieldError]:
 # Forms
 
 
-def _form_order(request: HttpRequest, boundary: bytes, files: ExitStack) -> Order:
+def _parts(
+    request: HttpRequest, boundary: bytes, files: ExitStack
+) -> list[multipart.Part]:
     limit_bytes = settings.UPLOAD_LIMIT_BYTES
     _check_length(request, limit_bytes + FORM_OVERHEAD_BYTES)
     stream = cast(BinaryIO, request)
     reading = multipart.read(
         stream, boundary, part_limit_bytes=limit_bytes, files=files
     )
-    parts = list(reading)
+    return list(reading)
+
+
+def _form_order(parts: list[multipart.Part]) -> Order:
     texts = _texts(parts)
     values = _json_values(texts)
     problems = [

@@ -26,6 +26,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/result", views.ResultView.as_view()),
     path("jobs/<str:job_id>/result/<index:index>", views.ResultView.as_view()),
     path("operations", views.OperationsView.as_view()),
+    path("providers", views.ProvidersView.as_view()),
     path("account", views.AccountView.as_view()),
     path("ledger", views.LedgerView.as_view()),
     path("estimate", views.EstimateView.as_view()),

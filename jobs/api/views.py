@@ -34,6 +34,7 @@ from jobs.api.rendering import (
     page_view,
     with_credits,
 )
+from jobs.errors import BadFields, FieldError
 from jobs.models import Job
 from jobs.orders import Orderer
 from jobs.submission import Accepted
@@ -197,6 +198,31 @@ class OperationsView(ApiView):
         more = len(found) > page.limit
         cursor = pages.cursor("operations", shown[-1]["name"]) if more else None
         return answer(page_view(shown, cursor))
+
+
+class ProvidersView(ApiView):
+    """Who edits images here: an object, or the bare list where `format=array` or
+    `Accept` asks for that."""
+
+    scopes = {"GET": "jobs:read"}
+    queries = {"GET": frozenset({"format"})}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        form = self.query.get("format", _form_of(request.META.get("HTTP_ACCEPT", "")))
+        if form not in ("object", "array"):
+            what = "must be one of object, array"
+            raise BadFields(FieldError("format", "choice", what))
+        known = catalogue.providers(test=self.caller.test)
+        return answer(known["available"] if form == "array" else known)
+
+
+def _form_of(accept: str) -> str:
+    """What `Accept: application/json; format=array` asks for."""
+    for one in accept.split(","):
+        kind, _, options = one.replace(" ", "").lower().partition(";")
+        if kind == "application/json" and "format=array" in options.split(";"):
+            return "array"
+    return "object"
 
 
 class AccountView(ApiView):

@@ -1,0 +1,184 @@
+"""Errors in the statuses and words of the system that a face stands for.
+
+The body stays our problem with its `code`; beside it every problem has `error` and
+`error_type`, and here the latter is the old system's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpResponse
+
+from jobs.api.rendering import answer
+from jobs.models import Job
+from nijika.errors import NijikaError, NotFound
+
+# The sender's doing, whenever it is found out.
+BAD_IMAGES = frozenset(
+    {"invalid_image", "image_too_large", "url_not_allowed", "invalid_parameters"}
+    | {"content_blocked"}
+)
+BAD_REQUESTS = frozenset({"validation_error", *BAD_IMAGES})
+# No engine was there, or the one that was is lost.
+UNREACHABLE = frozenset({"engine_unavailable", "worker_lost", "expired"})
+
+
+ABOUT_THE_CALLER = frozenset({401, 402, 403, 429})
+
+
+class JobFailed(NijikaError):
+    """The job has failed; nothing was charged."""
+
+    status = 502
+
+    def __init__(self, job: Job) -> None:
+        error = job.error or {}
+        super().__init__(error.get("message", ""))
+        self.code = error.get("code", "engine_failed")
+        self.job_id = str(job.pk)
+        self.retryable = bool(error.get("retryable"))
+
+
+class JobCancelled(NijikaError):
+    """The job was cancelled; nothing was charged."""
+
+    code = "job_cancelled"
+    status = 400
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job_id = str(job.pk)
+
+
+class TimedOut(NijikaError):
+    """The job did not end in time, so it was cancelled; nothing was charged."""
+
+    code = "timeout"
+    status = 408
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job_id = str(job.pk)
+
+
+class StillRunning(TimedOut):
+    """The job has not ended yet. Send the same request with the same Idempotency-Key to
+    go on waiting."""
+
+
+class NotDone(NijikaError):
+    """The task has not ended yet."""
+
+    code = "task_not_done"
+    status = 400
+
+
+class ProviderNotFound(NotFound):
+    """There is no such provider."""
+
+    code = "provider_not_found"
+
+    def __init__(self, available: list[str]) -> None:
+        super().__init__(f"There is no such provider; known: {', '.join(available)}.")
+        self.available = available
+
+
+class ImageExpired(NotFound):
+    """There is no such image, or it has expired: send it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How an old system refuses: statuses for whole kinds of errors, `types` by code,
+    and members that all its refusals have.
+
+    `says_200`: what concerns the image or the work, and not the caller, is said in a
+    body with `success: false`.
+    """
+
+    bad_request: int
+    bad_image: int
+    unreachable: int
+    failed: int
+    types: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
+    says_200: bool = False
+
+    def refuse(self, error: NijikaError, old_names: Mapping[str, str]) -> HttpResponse:
+        """The refusal, where it is an answer of its own; else raises it."""
+        said = self._put(error, old_names)
+        if not self.says_200 or error.status in ABOUT_THE_CALLER:
+            raise said from None
+        return answer({**self.members, "mask": None, "error": str(error)})
+
+    def _put(self, error: NijikaError, old_names: Mapping[str, str]) -> NijikaError:
+        """The same error, as this system says it."""
+        error.status = self._status(error)
+        words = {"error_type": self.types.get(error.code, error.code), **self.members}
+        for name, value in words.items():
+            setattr(error, name, value)
+        for one in getattr(error, "errors", ()):
+            one["field"] = _old_field(one["field"], old_names)
+        return error
+
+    def _status(self, error: NijikaError) -> int:
+        if error.code in BAD_IMAGES:
+            return self.bad_image
+        if error.code in BAD_REQUESTS:
+            return self.bad_request
+        if error.code in UNREACHABLE:
+            return self.unreachable
+        return self.failed if isinstance(error, JobFailed) else error.status
+
+
+def _old_field(name: str, old_names: Mapping[str, str]) -> str:
+    parameter = name.removeprefix("parameters.")
+    if parameter == name:
+        return name
+    first, dot, rest = parameter.partition(".")
+    return old_names.get(first, first) + dot + rest
+
+
+SINGLES = Manner(bad_request=400, bad_image=400, unreachable=500, failed=502)
+EDITING = Manner(
+    bad_request=400,
+    bad_image=400,
+    unreachable=503,
+    failed=500,
+    types={
+        "validation_error": "invalid_input",
+        "malformed_body": "invalid_input",
+        "unsupported_media_type": "invalid_input",
+        "payload_too_large": "invalid_input",
+        "invalid_image": "image_processing_error",
+        "image_too_large": "image_processing_error",
+        "invalid_parameters": "image_processing_error",
+        "engine_unavailable": "provider_error",
+        "engine_failed": "provider_error",
+        "worker_lost": "provider_error",
+        "out_of_memory": "provider_error",
+        "limit_exceeded": "provider_error",
+    },
+)
+
+
+def gateway(service: str, *, says_200: bool = False) -> Manner:
+    """The gateway before the old system's services."""
+    return Manner(
+        bad_request=422,
+        bad_image=400,
+        unreachable=503,
+        failed=500,
+        types=dict.fromkeys(UNREACHABLE, "service_unavailable"),
+        members={"service": service, "success": False},
+        says_200=says_200,
+    )
+
+
+GENERATION = gateway("generation")
+MASKS = gateway("segmentation")
+DETECTION = gateway("segmentation", says_200=True)
+UTILITIES = gateway("image-utils")
