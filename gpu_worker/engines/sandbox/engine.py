@@ -16,6 +16,7 @@ from gpu_worker.engines.base import Hooks, Item, Outcome, Placement
 from gpu_worker.engines.classical import Classical
 from gpu_worker.engines.imaging.engine import spec_of
 from gpu_worker.engines.parameters import edit, generate
+from gpu_worker.engines.upscaling import classical as upscaling
 from gpu_worker.errors import WorkerError
 
 LIMIT_S, LIMIT_S_PER_MP = 120.0, 1.0
@@ -85,5 +86,41 @@ class Edit(Sandbox, of=_painter("edit", edit, roles=edit.ROLES)):
     """edit/sandbox"""
 
 
+class Upscale(Sandbox, of=upscaling.Classical.spec):
+    """upscale/sandbox"""
+
+
 class Resize(Sandbox, of=spec_of("resize")):
     """resize/sandbox"""
+
+
+class Crop(Sandbox, of=spec_of("crop")):
+    """crop/sandbox"""
+
+
+class Encode(Sandbox, of=spec_of("encode")):
+    """encode/sandbox"""
+
+
+class Extract(Sandbox, of=spec_of("extract")):
+    """extract/sandbox"""
+
+
+class Inpaint(Sandbox, of=spec_of("inpaint")):
+    """inpaint/sandbox"""
+
+
+class Canny(Sandbox, of=spec_of("canny")):
+    """canny/sandbox"""
+
+
+class Shadow(Sandbox, of=spec_of("shadow")):
+    """shadow/sandbox"""
+
+
+class WhiteBalance(Sandbox, of=spec_of("white-balance")):
+    """white-balance/sandbox"""
+
+
+class Compose(Sandbox, of=spec_of("compose")):
+    """compose/sandbox"""

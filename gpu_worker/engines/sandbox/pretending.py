@@ -1,26 +1,30 @@
 """What stands for a model in the sandbox: cheap, plausible, always the same.
 
-Where an operation's own engine is cheap (`imaging`), it does the work itself. Pictures
-come unmarked from here.
+Pictures come unmarked from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 
-from gpu_worker import pixels
+from gpu_worker import pixels, registry
 from gpu_worker.engines import geometry
-from gpu_worker.engines.base import Item, Picture
+from gpu_worker.engines.base import Engine, Hooks, Item, Picture, Result
+from gpu_worker.engines.cutout import options
 from gpu_worker.engines.imaging import layers, running
 from gpu_worker.engines.parameters import edit as editing
 from gpu_worker.engines.sandbox import painting
-from gpu_worker.errors import InvalidParameters
+from gpu_worker.errors import InvalidParameters, WorkerError
 from gpu_worker.pixels import Pixels
+
+OWN = {"upscale": "classical", "smart-mask": "classical"}
+"""The engines that do their work here, too, where that is not `imaging`."""
 
 SMALL_PX = 160
 INSET = 0.06
@@ -89,14 +93,13 @@ def _edited(
 
 def removebg(item: Item) -> tuple[Picture, ...]:
     """What GrabCut finds within a frame, at a small size."""
-    picture = running.read(item.inputs[0])
-    colours = picture.pixels
+    colours = options.picture(item)
     if layers.alpha(colours) is not None:
         colours = pixels.flatten(colours, WHITE)
     colours = layers.colours(colours)
     cutout = layers.with_alpha(colours, _subject(colours))
     details = {"confidence": 0.5, "uncertain": False}
-    return (replace(picture, pixels=cutout, details=details),)
+    return (Picture(pixels=cutout, details=details),)
 
 
 def _subject(picture: Pixels) -> Pixels:
@@ -144,11 +147,6 @@ def _ellipse(size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return drawn
 
 
-def imaging(item: Item) -> tuple[Picture, ...]:
-    """The operation itself: it is as cheap as anything that could stand for it."""
-    return (running.run(item.operation, item),)
-
-
 MAKERS: dict[str, Callable[[Item], tuple[Picture, ...]]] = {
     "removebg": removebg,
     "generate": generate,
@@ -156,6 +154,29 @@ MAKERS: dict[str, Callable[[Item], tuple[Picture, ...]]] = {
 }
 
 
-def make(item: Item) -> tuple[Picture, ...]:
-    """The pictures that stand for the result of the item's operation."""
-    return MAKERS.get(item.operation, imaging)(item)
+def make(item: Item, hooks: Hooks) -> tuple[Picture, ...]:
+    """The pictures that stand for the result of the item's operation.
+
+    Where an operation's own engine is as cheap as anything that could stand for it, it
+    does the work. Raises WorkerError.
+    """
+    if item.operation in MAKERS:
+        return MAKERS[item.operation](item)
+    [outcome] = _own(item.operation).run([item], hooks)
+    if isinstance(outcome, WorkerError):
+        raise outcome
+    return tuple(_picture(one) for one in outcome)
+
+
+@cache
+def _own(operation: str) -> Engine:
+    engine: Any = registry.engine_class((operation, OWN.get(operation, "imaging")))()
+    engine.load()
+    loaded: Engine = engine
+    return loaded
+
+
+def _picture(made: Result | Picture) -> Picture:
+    if isinstance(made, Picture):
+        return made
+    return replace(pixels.read(made.data), details=made.details)

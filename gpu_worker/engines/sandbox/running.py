@@ -19,7 +19,7 @@ def run(item: Item, hooks: Hooks) -> Outcome:
     plain = replace(
         item, parameters={k: v for k, v in item.parameters.items() if k != SANDBOX}
     )
-    return tuple(_marked(plain, one) for one in pretending.make(plain))
+    return tuple(_marked(plain, one) for one in pretending.make(plain, hooks))
 
 
 def _marked(item: Item, picture: Picture) -> Picture:
