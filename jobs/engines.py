@@ -72,6 +72,7 @@ def announce(specs: Sequence[EngineSpec]) -> None:
 def _is_sound(spec: EngineSpec) -> bool:
     try:
         Draft202012Validator.check_schema(spec.parameters)
+        Draft202012Validator.check_schema(spec.parameters.get("x-images", {}))
     except SchemaError:
         logger.exception("no schema in spec %s/%s", spec.operation, spec.engine)
         return False

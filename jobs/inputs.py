@@ -178,6 +178,8 @@ def _referred(given: Given, files: _Files) -> dict[str, Any]:
     file = files[given.text]
     if not file:
         raise given.wrong("no_result", "names a job that has no such file")
+    if not file["content_type"].startswith("image/"):
+        raise given.wrong("no_image", "names a file that is no image")
     kept = ("key", "content_type", "size_bytes", "width_px", "height_px", "sha256")
     return _row(given, **{name: file[name] for name in kept})
 

@@ -191,7 +191,9 @@ def _parameters(
         for name, text in order.texts.items()
     }
     try:
-        return twice, engines.validate_parameters(spec, {**read, **order.parameters})
+        given = engines.validate_parameters(spec, {**read, **order.parameters})
+        engines.check_images(spec, given, {image.role for image in order.images})
+        return twice, given
     except BadFields as bad:
         return twice + [FieldError(**one) for one in bad.errors], {}
 

@@ -25,6 +25,7 @@ EXTENSIONS = {
     "image/avif": "avif",
     "image/gif": "gif",
     "image/tiff": "tiff",
+    "application/zip": "zip",
 }
 _OVER = ExpressionWrapper(
     Q(expires_at__isnull=False, expires_at__lte=Now()), output_field=BooleanField()

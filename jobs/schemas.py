@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
@@ -60,6 +60,8 @@ class Schema:
         # An empty registry: a reference to another document is never fetched.
         self._validator = _Validator(schema, registry=Registry())
         self._known: dict[str, dict[str, Any]] = {}
+        images = schema.get("x-images")
+        self._images = _Validator(images, registry=Registry()) if images else None
 
     def normalised(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """A copy with defaults filled in. Raises BadFields.
@@ -77,9 +79,18 @@ class Schema:
             self._known[text] = self._filled(value)
         return copy.deepcopy(self._known[text])
 
-    def _check(self, value: Mapping[str, Any]) -> None:
+    def check_images(self, value: Mapping[str, Any], roles: Iterable[str]) -> None:
+        """What does not go with the images that come along: the schema's `x-images` is
+        a schema of the parameters with a member for every image, by its role.
+
+        Raises BadFields.
+        """
+        if self._images is not None:
+            self._check({**value, **dict.fromkeys(roles, True)}, self._images)
+
+    def _check(self, value: Mapping[str, Any], validator: Any = None) -> None:
         errors: list[FieldError] = []
-        for error in self._validator.iter_errors(value):
+        for error in (validator or self._validator).iter_errors(value):
             errors += _field_errors(error, self._path)
             if len(errors) >= MOST_ERRORS:
                 break

@@ -79,7 +79,9 @@ def test_announce_of_the_same_spec_writes_nothing() -> None:
 
 
 def test_announce_passes_over_a_spec_without_a_schema() -> None:
-    engines.announce([make_spec(parameters={"type": 5}), make_spec(operation="resize")])
+    broken = [{"type": 5}, {"x-images": {"type": 5}}, {"x-images": 5}]
+    specs = [make_spec(parameters=one) for one in broken]
+    engines.announce([*specs, make_spec(operation="resize")])
     assert [row.operation for row in Engine.objects.all()] == ["resize"]
 
 
