@@ -13,7 +13,7 @@ PROPERTIES: dict[str, Any] = {
     "radius": {
         "type": "integer",
         "minimum": 1,
-        "maximum": 20,
+        "maximum": 10,
         "default": 3,
         "description": "How far around a pixel is looked, in pixels.",
     },
