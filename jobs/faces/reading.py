@@ -134,6 +134,11 @@ class Fields:
                 self.old_names[new] = old
         return found
 
+    def rest(self) -> dict[str, Any]:
+        """All values that nobody has taken, by their own names."""
+        rest, self._values = self._values, {}
+        return rest
+
     def refuse(self, name: str, *, unless: object, message: str) -> None:
         """Raises BadFields if a field asks for what is not to be had here."""
         kind = "boolean" if isinstance(unless, bool) else "string"

@@ -23,17 +23,14 @@ from jobs.inputs import Given
 from jobs.orders import Order
 
 PREVIEW_BACKDROP = "#f5f5f5"
-OUTPUT = {
-    "format": ("format", "string"),
-    "quality": ("quality", "integer"),
-}
 Wanted = dict[str, tuple[str, str]]
 
 
 class UtilityView(OrderFace):
     """An imaging operation on `image`, and on `mask` where it takes one.
 
-    `wanted` are its parameters, by the names that clients have for them; `member` is
+    `wanted` are parameters for which clients have other names; all other fields are
+    parameters by their own. `fixed` holds where nothing else is said, and `member` is
     where the image stands in an answer of JSON.
     """
 
@@ -49,10 +46,15 @@ class UtilityView(OrderFace):
     def order(self, fields: Fields) -> Order:
         names = self.image_names
         images = required(fields.image("image", *names), names[0])
+        images += self._mask(fields)
+        given = self.parameters(fields)
+        rest = fields.rest()
+        fixed = {name: one for name, one in self.fixed.items() if name not in rest}
         return Order(
             operation=self.operation,
-            parameters=self.fixed | self.parameters(fields),
-            images=[*images, *self._mask(fields)],
+            parameters=fixed | given | ({} if fields.is_form else rest),
+            texts=rest if fields.is_form else {},
+            images=images,
         )
 
     def parameters(self, fields: Fields) -> dict[str, Any]:
@@ -75,7 +77,6 @@ class ExtractObjectView(UtilityView):
     member = "extracted_image"
     mask_names = ("mask", "mask_image")
     fixed = {"mode": "square", "format": "png"}
-    wanted = {"mode": ("mode", "string")}
 
 
 class ShadowPreviewView(UtilityView):
@@ -100,18 +101,13 @@ class InpaintView(UtilityView):
     operation = "inpaint"
     mask_names = ("mask", "mask_image")
     fixed = {"format": "png"}
-    wanted = {
-        "method": ("method", "string"),
-        "radius": ("radius", "integer"),
-        "dilation": ("dilation", "integer"),
-    }
 
     def parameters(self, fields: Fields) -> dict[str, Any]:
+        """A box is exact, as an area is; a brush is widened."""
         tool = fields.parameters(mask_type=("mask_tool_type", "string"))
-        # A box is exact, as an area is; a brush is widened.
         if tool.get("mask_type") == "box":
             tool["mask_type"] = "area"
-        return super().parameters(fields) | tool
+        return tool
 
 
 class CannyView(UtilityView):
@@ -120,16 +116,14 @@ class CannyView(UtilityView):
     operation = "canny"
     fixed = {"format": "png"}
     wanted = {
-        "mode": ("mode", "string"),
         "low": ("low_threshold", "integer"),
         "high": ("high_threshold", "integer"),
     }
 
     def parameters(self, fields: Fields) -> dict[str, Any]:
         given = super().parameters(fields)
-        if given.keys() & {"low", "high"}:
-            given.setdefault("mode", "fixed")
-        return given
+        fixed = given and not fields.has("mode")
+        return given | ({"mode": "fixed"} if fixed else {})
 
 
 class WhiteBalanceView(UtilityView):
@@ -137,43 +131,16 @@ class WhiteBalanceView(UtilityView):
 
     operation = "white-balance"
     member = "corrected_image"
-    wanted = {
-        "mode": ("method", "string"),
-        "temperature": ("temperature", "number"),
-        "tint": ("tint", "number"),
-        **OUTPUT,
-    }
+    wanted = {"mode": ("method", "string")}
 
 
 class ResizeView(UtilityView):
     operation = "resize"
-    wanted = {
-        "width": ("width", "integer"),
-        "height": ("height", "integer"),
-        "fit": ("fit", "string"),
-        "enlarge": ("enlarge", "boolean"),
-        "background": ("background", "string"),
-        **OUTPUT,
-    }
 
 
 class CropView(UtilityView):
     operation = "crop"
-    wanted = {
-        "x": ("x", "number"),
-        "y": ("y", "number"),
-        "width": ("width", "number"),
-        "height": ("height", "number"),
-        "gravity": ("gravity", "string"),
-        **OUTPUT,
-    }
 
 
 class EncodeView(UtilityView):
     operation = "encode"
-    wanted = {
-        "lossless": ("lossless", "boolean"),
-        "progressive": ("progressive", "boolean"),
-        "max_bytes": ("max_bytes", "integer"),
-        **OUTPUT,
-    }

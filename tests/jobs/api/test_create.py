@@ -279,11 +279,6 @@ def test_idempotency_key_for_another_request_is_refused(
     assert Job.objects.count() == 1
 
 
-def test_prefer_wait_alone_is_ignored(owner: Person) -> None:
-    body = {"operation": "removebg", "image": DATA_URL}
-    assert owner.post("jobs", body, Prefer="wait=5").status_code == 202
-
-
 def test_wait_in_the_query_of_create_is_unknown(owner: Person) -> None:
     """There the header says it: `Prefer: wait=5`."""
     body = {"operation": "removebg", "image": DATA_URL}
