@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from copy import copy
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,10 @@ def read(
     with header.opened(source) as image:
         icc = image.info.get("icc_profile")
         kept = colours.kept(image.mode, icc) if keep_profile else None
+        turn = header.orientation(image)
         metadata = _metadata(image) if keep_metadata else {}
         if frames and image.format in _MOVING and getattr(image, "is_animated", False):
-            return _animation(image, metadata)
-        turn = header.orientation(image)
+            return _animation(image, turn, metadata)
         enough = enough_px[::-1] if enough_px is not None and turn >= 5 else enough_px
         pixels = _by_libvips(source, image, enough, icc=None if kept else icc)
         if pixels is None:
@@ -147,9 +148,8 @@ def _with_channels(pixels: Pixels) -> Pixels:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _animation(image: Image.Image, metadata: dict[str, bytes]) -> Picture:
+def _animation(image: Image.Image, turn: int, metadata: dict[str, bytes]) -> Picture:
     """All frames, of one size and one kind. A poster before them is left out."""
-    turn = header.orientation(image)
     shown: list[Pixels] = []
     delays: list[int] = []
     most = min(MOST_FRAMES, MOST_PIXELS // math.prod(image.size))
@@ -192,7 +192,7 @@ def _plays(image: Image.Image) -> int:
 def _metadata(image: Image.Image) -> dict[str, bytes]:
     """EXIF and XMP, both saying that the picture is upright."""
     found = {}
-    exif = image.getexif()
+    exif = copy(image.getexif())
     if len(exif):
         exif[ExifTags.Base.Orientation] = 1
         found["exif"] = exif.tobytes()
