@@ -6,6 +6,8 @@ Measured on photos that were shrunk by 2 and by 4 first: 0.3 to 0.4 dB and 0.007
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -32,10 +34,15 @@ def upscale(item: Item) -> Picture:
     source, scale = item.inputs[0].path, item.parameters.get("scale", SCALE)
     width, height = pixels.upright_size(source)
     limits.check(width * scale, height * scale)
-    picture = pixels.decode(source)
-    deblocked = deblocking.deblocked(picture)
-    amount = AMOUNT if deblocked is picture else AMOUNT_IF_BLOCKY
-    return Picture(pixels=enlarged(deblocked, scale, amount))
+    last = item.last_parameters
+    picture = pixels.read(
+        source,
+        keep_profile=last.get("icc") == "keep",
+        keep_metadata=not last.get("strip_metadata", True),
+    )
+    deblocked = deblocking.deblocked(picture.pixels)
+    amount = AMOUNT if deblocked is picture.pixels else AMOUNT_IF_BLOCKY
+    return replace(picture, pixels=enlarged(deblocked, scale, amount))
 
 
 def enlarged(picture: Pixels, scale: int, amount: float) -> Pixels:

@@ -1,5 +1,7 @@
 """upscale/classical: larger by resampling, sharper than plain, without halos."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -114,11 +116,18 @@ def test_what_has_no_seams_is_left_alone(path):
 
 
 def test_what_would_be_too_large_is_refused_from_the_header_alone(desk, tmp_path):
-    path = tmp_path / "large.png"
-    whole = pixels.encode(plain(3000, 4000), "png").data
-    path.write_bytes(whole[: len(whole) // 2])
+    path = tmp_path / "large.jpg"
+    path.write_bytes(pixels.encode(plain(3000, 4000), "jpeg").data[:2000])
     with pytest.raises(LimitExceeded, match="16000 x 12000"):
         desk("upscale", path)
+
+
+def test_the_colour_profile_is_kept_only_where_asked(desk):
+    photo = FORMATS / "jpeg_exif_orientation_6.jpg"
+    desk("upscale", photo, scale=1)
+    assert not Image.open(io.BytesIO(desk.last.data)).info.get("icc_profile")
+    desk("upscale", photo, scale=1, icc="keep")
+    assert Image.open(io.BytesIO(desk.last.data)).info["icc_profile"]
 
 
 def test_a_damaged_image_is_refused_as_such(desk):
