@@ -39,6 +39,7 @@ def encode(
     quality: int | None = None,
     lossless: bool = False,
     progressive: bool = False,
+    subsample: bool = True,
     icc: bytes | None = None,
     metadata: Mapping[str, bytes] | None = None,
     frames: Sequence[Pixels] = (),
@@ -49,8 +50,9 @@ def encode(
 
     Colours under alpha 0 are written as zero, so that nothing of the background can be
     read back (and the file is written several times faster). Where the format cannot
-    move, `frames` are left out. `icc` says what the pixels are in, `metadata` is the
-    EXIF and XMP to write.
+    move, `frames` are left out. `subsample`: whether a JPEG below quality 90 has its
+    colours at half the size, as is usual. `icc` says what the pixels are in,
+    `metadata` is the EXIF and XMP to write.
     """
     moving = bool(frames) and kind in ANIMATED
     image = _image(np.concatenate([pixels, *frames]) if moving else pixels)
@@ -58,6 +60,8 @@ def encode(
         _set_moving(image, pixels.shape[0], delays_ms, loop)
     kept = _set_metadata(image, icc, metadata or {})
     options = _options(kind, quality, lossless=lossless, progressive=progressive)
+    if kind == "jpeg" and not subsample:
+        options["subsample_mode"] = "off"
     return Encoded(
         data=getattr(image, _SAVE[kind])(keep=kept, **options),
         content_type=CONTENT_TYPES[kind],

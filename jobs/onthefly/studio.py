@@ -127,6 +127,7 @@ class Studio:
         """
         with self._lock:
             if flight := self._flights.get(key):
+                use.served(user_id)
                 return flight
             self._admit(user_id)
             flight = self._flights[key] = Flight(key=key, user_id=user_id)

@@ -11,7 +11,7 @@ from collections import Counter
 
 from django.db import connection
 
-WRITE_EVERY_S = 5.0
+WRITE_EVERY_S = 2.0
 
 _lock = threading.Lock()
 _made: Counter[int] = Counter()

@@ -34,6 +34,7 @@ def encode(picture: Picture, parameters: dict[str, Any], *, given: str = "") -> 
         kind,
         lossless=parameters.get("lossless", False),
         progressive=parameters.get("progressive", False),
+        subsample=parameters.get("subsample", True),
         icc=picture.icc,
         metadata={} if parameters.get("strip_metadata", True) else picture.metadata,
         frames=picture.frames,

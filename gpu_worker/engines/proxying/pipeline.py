@@ -35,13 +35,22 @@ MAGENTA = "ff00ff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file to read: `size` is that of the upright picture. `kept` says what of the
-    file travels to the result: its profile, its metadata."""
+    """A file to read: `size` is that of the upright picture. Its profile and what it
+    says of itself are kept where the result shall have them."""
 
     path: Path
     size: Size
     kind: str
-    kept: dict[str, bool]
+    keep_profile: bool
+    keep_metadata: bool
+
+    def read(self, enough_px: Size | None = None) -> Picture:
+        return pixels.read(
+            self.path,
+            enough_px=enough_px,
+            keep_profile=self.keep_profile,
+            keep_metadata=self.keep_metadata,
+        )
 
 
 def make(item: Item) -> Result:
@@ -64,12 +73,13 @@ def make(item: Item) -> Result:
 
 
 def _source(path: Path, recipe: Recipe) -> Source:
-    kept = {
-        "keep_profile": not recipe.get("strip_color_profile", True),
-        "keep_metadata": not recipe.get("strip_metadata", True),
-    }
-    size = pixels.upright_size(path)
-    return Source(path=path, size=size, kind=_kind_of(path), kept=kept)
+    return Source(
+        path=path,
+        size=pixels.upright_size(path),
+        kind=_kind_of(path),
+        keep_profile=not recipe.get("strip_color_profile", True),
+        keep_metadata=not recipe.get("strip_metadata", True),
+    )
 
 
 _BACK = {6: 8, 8: 6}
@@ -105,8 +115,7 @@ def _sized(source: Source, recipe: Recipe) -> tuple[Picture, Plan]:
     else:
         wanted = _wanted(source.size, recipe)
         plan = sizes.plan(wanted, recipe)
-        enough_px = _enough(source.size, wanted, plan)
-        read = pixels.read(source.path, enough_px=enough_px, **source.kept)
+        read = source.read(_enough(source.size, wanted, plan))
         whole, source_px = _coloured(read.pixels), source.size
     if "crop" in recipe:
         whole = _cropped(whole, source_px, wanted, recipe)
@@ -161,7 +170,7 @@ def _interesting(picture: Pixels, size: Size) -> Pixels:
 
 def _whole(source: Source, recipe: Recipe) -> Picture:
     """All of it, as it lies in the file where it shall not be turned."""
-    read = pixels.read(source.path, **source.kept)
+    read = source.read()
     picture = _coloured(read.pixels)
     if not recipe.get("auto_rotate", True):
         with header.opened(source.path) as image:
@@ -329,8 +338,9 @@ def _encoded(picture: Picture, kind: str, recipe: Recipe) -> Result:
         wanted["quality"] = recipe.get("quality", 0) or qualities[kind] or QUALITY[kind]
         if recipe.get("max_bytes"):
             wanted["max_bytes"] = recipe["max_bytes"]
-    if kind == "jpeg" and recipe.get("progressive"):
-        wanted["progressive"] = True
+    if kind == "jpeg":
+        wanted["progressive"] = recipe.get("progressive", False)
+        wanted["subsample"] = not recipe.get("no_subsample", False)
     if kind == "webp" and recipe.get("lossless"):
         del wanted["quality"]
         wanted["lossless"] = True
