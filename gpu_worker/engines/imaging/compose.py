@@ -101,9 +101,9 @@ def placed(subject: Pixels, ground: Pixels, parameters: dict[str, Any]) -> Pixel
     fits = min(canvas[0] / own[0], canvas[1] / own[1])
     factor = min(1.0, fits)
     if "scale" in parameters:
-        factor = fits * parameters["scale"] / 100
+        factor = fits * parameters["scale"]
     subject = geometry.resized(subject, _side(own[0] * factor), _side(own[1] * factor))
-    at = parameters.get("x", 50) / 100, parameters.get("y", 50) / 100
+    at = parameters.get("x", 0.5), parameters.get("y", 0.5)
     return laid(subject, ground, at)
 
 

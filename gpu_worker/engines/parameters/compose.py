@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpu_worker.engines.parameters import COLOUR
+from gpu_worker.engines.parameters.crop import SHARE
 from gpu_worker.engines.parameters.resize import SIDE
-
-SHARE = {"type": "number", "minimum": 0, "maximum": 100}
 
 GRADIENT: dict[str, Any] = {
     "type": "object",
@@ -60,16 +59,14 @@ PROPERTIES: dict[str, Any] = {
     },
     "scale": {
         "type": "number",
-        "minimum": 1,
-        "maximum": 100,
+        "exclusiveMinimum": 0,
+        "maximum": 1,
         "description": "Make the image as large as fits into this share of the "
-        "background, in percent of its width and height. Where nothing is said it "
+        "background's width and height. Where nothing is said it "
         "keeps its size, and is shrunk where it would not fit.",
     },
-    "x": SHARE
-    | {"default": 50, "description": "Where it stands: 0 left, 50 middle, 100 right."},
-    "y": SHARE
-    | {"default": 50, "description": "Where it stands: 0 top, 50 middle, 100 bottom."},
+    "x": SHARE | {"default": 0.5, "description": "Where it stands: 0 left, 1 right."},
+    "y": SHARE | {"default": 0.5, "description": "Where it stands: 0 top, 1 bottom."},
 }
 RULES: dict[str, Any] = {
     "dependentSchemas": {"color": {"properties": {"gradient": False}}}

@@ -85,7 +85,7 @@ def test_a_picture_fills_its_background_by_fit(desk, block, fit, corner, left):
     wide[:, 100:200] = BLUE
     shown = desk(
         "compose", block, others={"reference": wide}, fit=fit, color="#090909",
-        width=100, height=200, scale=1,
+        width=100, height=200, scale=0.01,
     )  # fmt: skip
     at = shown[2, 50]
     assert at.tolist() == pytest.approx(corner, abs=6)
@@ -99,9 +99,9 @@ def test_a_picture_fills_its_background_by_fit(desk, block, fit, corner, left):
     ("x", "y", "expected"),
     [
         (0, 0, (0, 0, 40, 20)),
-        (100, 100, (160, 80, 200, 100)),
-        (50, 50, (80, 40, 120, 60)),
-        (25, 100, (40, 80, 80, 100)),
+        (1, 1, (160, 80, 200, 100)),
+        (0.5, 0.5, (80, 40, 120, 60)),
+        (0.25, 1, (40, 80, 80, 100)),
     ],
 )
 def test_the_place_is_a_share_of_what_is_free(desk, block, x, y, expected):
@@ -113,7 +113,7 @@ def test_the_place_is_a_share_of_what_is_free(desk, block, x, y, expected):
 
 def test_scale_is_a_share_of_the_background(desk, block):
     shown = desk(
-        "compose", block, color="#fff", width=400, height=400, trim=True, scale=50
+        "compose", block, color="#fff", width=400, height=400, trim=True, scale=0.5
     )
     left, top, right, bottom = box(shown)
     assert (right - left, bottom - top) == pytest.approx((200, 100), abs=2)
@@ -175,7 +175,7 @@ def test_a_canvas_that_would_be_too_large_is_refused_before_it_is_made(desk):
         {"gradient": {"colors": ["#fff"]}},
         {"gradient": {"colors": ["#fff", "#000"], "angle": 361}},
         {"color": "#fff", "scale": 0},
-        {"color": "#fff", "x": 101},
+        {"color": "#fff", "x": 1.1},
         {"color": "#fff", "width": 7001},
     ],
 )
