@@ -132,7 +132,8 @@ class Engine(Protocol):
     def load(self) -> None:
         """Import, read weights, warm up. Once per process, before the first `run`.
 
-        Raises EngineUnavailable for what is missing.
+        One that makes pictures also calls `finishing.load`, so that its first job does
+        not pay for the encoders. Raises EngineUnavailable for what is missing.
         """
 
     def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:

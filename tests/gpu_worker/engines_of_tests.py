@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu_worker import finishing
 from gpu_worker.contract import EngineSpec
-from gpu_worker.engines.base import Arrays, Hooks, Item, Outcome, Result
+from gpu_worker.engines.base import Arrays, Hooks, Item, Outcome, Picture, Result
 from gpu_worker.errors import InvalidImage, OutOfMemory
 
 TEXT = "text/plain"
@@ -122,6 +123,27 @@ class Misbehaving(Echo):
                 later.join()
         MISBEHAVE.get(item.parameters["do"], lambda: None)()
         return result("survived")
+
+
+class Paint:
+    """Makes a red picture of 40 x 20, its right half transparent."""
+
+    spec = spec("paint")
+    placement = "child"
+
+    def load(self) -> None:
+        finishing.load()
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Outcome]:
+        return [self.one(item) for item in batch]
+
+    def one(self, item: Item) -> Outcome:
+        import numpy as np
+
+        note(item)
+        pixels = np.full((20, 40, 4), (200, 0, 0, 255), np.uint8)
+        pixels[:, 20:, 3] = 0
+        return (Picture(pixels=pixels, details={"by": "paint"}),)
 
 
 class Device:

@@ -21,8 +21,10 @@ class Imaging:
         cls.spec = spec_of(operation)
 
     def load(self) -> None:
+        from gpu_worker import finishing
         from gpu_worker.engines.imaging import running
 
+        finishing.load()
         work(self.spec.operation)
         self._run = running.run
 

@@ -94,6 +94,101 @@ def test_contain_pads_with_nothing_and_a_jpeg_with_white(engine, picture):
     assert seen(run(engine, picture, **wanted))[5, 50].tolist() == [255, 255, 255]
 
 
+def test_dpr_multiplies_the_box(engine, picture):
+    result = run(engine, picture, width=100, dpr=1.5)
+    assert (result.width_px, result.height_px) == (150, 75)
+    tiny = run(engine, picture, width=1, height=1, fit="fill", dpr=0.2)
+    assert (tiny.width_px, tiny.height_px) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("gravity", "colour"), [("west", [220, 20, 20]), ("north-east", [20, 20, 220])]
+)
+def test_gravity_says_what_cover_keeps(engine, picture, gravity, colour):
+    wanted = {"width": 50, "height": 100, "gravity": gravity}
+    shown = seen(run(engine, picture, "image/png", **wanted))
+    assert shown.shape[:2] == (100, 50)
+    assert shown[50, 25].tolist() == pytest.approx(colour, abs=3)
+
+
+def test_gravity_says_where_contain_puts_the_picture(engine, picture):
+    wanted = {"width": 100, "height": 100, "fit": "contain", "gravity": "south"}
+    shown = seen(run(engine, picture, "image/png", **wanted))
+    assert (shown[:50, :, 3] == 0).all()
+    assert (shown[50:, :, 3] == 255).all()
+
+
+def test_background_fills_the_padding_without_alpha(engine, picture):
+    wanted = {"width": 100, "height": 100, "fit": "contain", "background": "#0a0"}
+    shown = seen(run(engine, picture, "image/png", **wanted))
+    assert shown.shape == (100, 100, 3)
+    assert shown[10, 50].tolist() == [0, 170, 0]
+    assert shown[50, 10].tolist() == pytest.approx([220, 20, 20], abs=3)
+
+
+def test_greyscale_has_no_colour_and_keeps_alpha(engine, tmp_path):
+    picture = plain(40, 40, (200, 100, 0, 255))
+    picture[:, :20, 3] = 0
+    shown = seen(run(engine, save(tmp_path, picture), width=20, greyscale=True))
+    assert shown[10, 15].tolist() == [119, 119, 119, 255]
+    assert shown[10, 5, 3] == 0
+
+
+def test_blur_softens_and_takes_no_colour_from_what_is_hidden(engine, tmp_path):
+    picture = plain(40, 40, (250, 250, 250, 255))
+    picture[:, :20] = (255, 0, 255, 0)
+    wanted = {"width": 40, "blur": 3}
+    shown = seen(run(engine, save(tmp_path, picture), "image/png", **wanted))
+    assert 100 < shown[20, 20, 3] < 160
+    visible = shown[shown[..., 3] > 20].astype(int)
+    assert (visible[:, 1] > 235).all()
+
+
+def test_sharpen_raises_the_contrast_of_an_edge(engine, tmp_path):
+    picture = plain(40, 40, (100, 100, 100))
+    picture[:, 20:] = 150
+    path = save(tmp_path, picture)
+    plainly, sharp = (
+        seen(run(engine, path, "image/png", width=40, **wanted))[20]
+        for wanted in ({}, {"sharpen": 1})
+    )
+    assert plainly.min() == 100
+    assert sharp.min() < 95
+    assert sharp.max() > 155
+    assert sharp[2].tolist() == [100] * 3
+
+
+def test_an_animation_is_resized_frame_by_frame(engine):
+    path = FORMATS / "gif_animated_transparent.gif"
+    result = run(engine, path, "image/gif", width=40, format="webp")
+    made = pixels.read(result.data, frames=True)
+    assert made.pixels.shape[:2] == (40, 40)
+    assert len(made.frames) > 3
+    assert sum(made.delays_ms) == 900
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"width": 100},
+        {"width": 100, "fit": "inside"},
+        {"height": 37, "fit": "outside"},
+        {"width": 61, "height": 83},
+        {"width": 61, "height": 83, "fit": "inside"},
+        {"width": 61, "height": 83, "fit": "outside"},
+        {"width": 61, "height": 83, "fit": "contain", "enlarge": True},
+        {"width": 77, "fit": "fill"},
+    ],
+)
+@pytest.mark.parametrize("size", [(1000, 34), (403, 201), (640, 480), (299, 1201)])
+def test_what_was_shrunk_while_decoding_is_not_scaled_again(size, wanted):
+    first = resize.plan(size, wanted)
+    again = resize.plan(first.scaled_px, wanted)
+    assert again == first
+    if "width" in wanted and "height" not in wanted:
+        assert first.result_px[0] == min(wanted["width"], size[0])
+
+
 def test_a_turned_photo_is_resized_upright_like_libvips_does(engine):
     photo = FORMATS / "jpeg_exif_orientation_6.jpg"
     ours = seen(run(engine, photo, "image/jpeg", width=320)).astype(int)
