@@ -50,10 +50,10 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
 
     Raises Unauthenticated, KeyExpired, KeyRevoked or AccountSuspended.
     """
-    secret = _secret(meta.get("HTTP_X_API_KEY"), meta.get("HTTP_AUTHORIZATION"))
-    if secret is None:
+    digest = digest_of(meta)
+    if digest is None:
         raise Unauthenticated
-    known = _cache.find(keys.digest(secret))
+    known = _cache.find(digest)
     if known is None:
         raise Unauthenticated
     if known.refusal is not None:
@@ -64,6 +64,17 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
 def credentials_look_valid(x_api_key: str | None, authorization: str | None) -> bool:
     """Whether `authenticate` would ask the database about these headers."""
     return _secret(x_api_key, authorization) is not None
+
+
+def digest_of(meta: Mapping[str, str]) -> str | None:
+    """The digest of the well-formed key that a request carries. Costs no query."""
+    secret = _secret(meta.get("HTTP_X_API_KEY"), meta.get("HTTP_AUTHORIZATION"))
+    return None if secret is None else keys.digest(secret)
+
+
+def is_met(digest: str) -> bool:
+    """Whether this process has met this key, so that it is no guess."""
+    return _cache.has(digest)
 
 
 def require_scope(caller: Caller, scope: Scope) -> None:
@@ -115,6 +126,9 @@ class _Cache:
         if known is not None:
             self._used_at[digest] = time.monotonic()
         return known
+
+    def has(self, digest: str) -> bool:
+        return digest in self._known
 
     def _meet(self, digest: str) -> _Known | None:
         known = _read([digest], used=[digest]).get(digest)

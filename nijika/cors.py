@@ -1,9 +1,19 @@
-"""Browsers may call the API from any page: a key in a header is the only credential,
-and no cookie is looked at, so the origin of a page says nothing."""
+"""Which pages' browsers may call the API, on every answer, the front's own included.
 
-from django.http import HttpRequest
+The API looks at no cookie: a key in a header is the only credential, so the origin of a
+page says nothing about who calls. Listed origins may send credentials all the same, as
+clients that set `withCredentials` insist on it; any other may call without.
+"""
 
-PREFIXES = ("/api/", "/files/", "/img/")
+from functools import cache
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+LINKS = ("/files/", "/img/")
+"""Signed links, which caches keep: their answers are the same for all pages."""
+PREFIXES = ("/api/", *LINKS, "/removebg", "/upscale")
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS = (
@@ -11,18 +21,14 @@ REQUEST_HEADERS = (
     "Prefer, X-API-Key, X-Request-Id"
 )
 RESPONSE_HEADERS = (
-    "Content-Disposition, ETag, Idempotency-Replayed, Location, RateLimit, "
-    "RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, "
-    "Retry-After, X-Credits-Charged, X-Credits-Remaining, X-Request-Id"
-)
-HEADERS = (
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", RESPONSE_HEADERS),
+    "Content-Disposition, ETag, Idempotency-Replayed, Location, Preference-Applied, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+    "X-Credits-Charged, X-Credits-Remaining, X-Job-Id, X-Request-Id, X-Sandbox"
 )
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": METHODS,
     "Access-Control-Allow-Headers": REQUEST_HEADERS,
-    "Access-Control-Max-Age": "86400",
+    "Access-Control-Max-Age": "3600",
 }
 
 
@@ -36,3 +42,38 @@ def is_preflight(request: HttpRequest) -> bool:
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META
         and applies_to(request.path_info)
     )
+
+
+def headers_for(path: str, origin: str | None) -> dict[str, str]:
+    """What an answer says to a page of this origin; `Vary` may be among it."""
+    if not applies_to(path):
+        return {}
+    anyone = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": RESPONSE_HEADERS,
+    }
+    if path.startswith(LINKS):
+        return anyone
+    if origin is not None and origin in _listed():
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Credentials": "true",
+            "Access-Control-Expose-Headers": RESPONSE_HEADERS,
+            "Vary": "Origin",
+        }
+    return {"Vary": "Origin"} | (anyone if settings.CORS_ANY_ORIGIN else {})
+
+
+def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
+    """Put the headers on an answer, beside what it varies by already."""
+    origin = request.META.get("HTTP_ORIGIN")
+    for name, value in headers_for(request.path_info, origin).items():
+        if name == "Vary":
+            patch_vary_headers(answer, [value])
+        else:
+            answer[name] = value
+
+
+@cache
+def _listed() -> frozenset[str]:
+    return frozenset(origin.rstrip("/") for origin in settings.CORS_ORIGINS)

@@ -32,6 +32,7 @@ def application(
     finally:
         close_old_connections()
     response[request_ids.HEADER] = request_id
+    response["X-Content-Type-Options"] = "nosniff"
     return _sent(response, start_response)
 
 

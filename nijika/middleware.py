@@ -27,9 +27,7 @@ class RequestMiddleware:
         if not problems.is_page(request):
             answer = problems.instead_of(answer, request_id)
         answer[request_ids.HEADER] = request_id
-        if cors.applies_to(request.path_info):
-            for name, value in cors.HEADERS:
-                answer[name] = value
+        cors.mark(answer, request)
         return answer
 
     def process_exception(

@@ -39,6 +39,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "nijika.middleware.RequestMiddleware",
+    "nijika.rate_limits.RateLimits",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "nijika.pages.StaticFiles",
@@ -94,6 +95,24 @@ UNPOOLED_DATABASE_URL = env.str("NIJIKA_UNPOOLED_DATABASE_URL", "")
 REDIS_URL = env.str("REDIS_URL")
 BROKER_URL = env.str("NIJIKA_BROKER_URL", REDIS_URL)
 BROKER_PREFIX = env.str("NIJIKA_BROKER_PREFIX", "nijika:")
+
+# How often may be asked (nijika.rate_limits): `50/s:100` is 50 a second, 100 at once.
+RATE_LIMITS = env.bool("NIJIKA_RATE_LIMITS", True)
+RATE_PER_KEY = env.str("NIJIKA_RATE_PER_KEY", "50/s:100")
+RATE_PER_ADDRESS = env.str("NIJIKA_RATE_PER_ADDRESS", "5/s:10")
+RATE_HEALTH = env.str("NIJIKA_RATE_HEALTH", "100/s")
+# Whom to believe about a client's address (nijika.client_address).
+TRUSTED_PROXIES = env.int("NIJIKA_TRUSTED_PROXIES", 0)
+CLIENT_ADDRESS_HEADERS = env.list(
+    "NIJIKA_CLIENT_ADDRESS_HEADERS", default=["X-Forwarded-For"]
+)
+
+# Browsers (nijika.cors): pages of these origins may send credentials; those of all
+# others may call too, with a key in a header, unless that is switched off.
+CORS_ORIGINS = env.list(
+    "NIJIKA_CORS_ORIGINS", default=["http://localhost:3000", "http://127.0.0.1:3000"]
+)
+CORS_ANY_ORIGIN = env.bool("NIJIKA_CORS_ANY_ORIGIN", True)
 
 # Storage: `file:///folder` or `s3://bucket/prefix`, with the usual AWS_* variables.
 STORAGE_URL = env.str("NIJIKA_STORAGE_URL", f"file://{BASE_DIR}/.nijika/storage")

@@ -32,6 +32,7 @@ def start() -> None:
         NIJIKA_SECRET_KEY="for tests only",
         NIJIKA_LINK_TOKEN="the link token of the tests",
         NIJIKA_STORAGE_URL=f"file://{FOLDER}/storage",
+        NIJIKA_RATE_LIMITS="false",
     )
 
 

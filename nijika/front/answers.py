@@ -27,10 +27,18 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Answer:
     """One request's answer, sent once. `path` decides on CORS, `head` on a body."""
 
-    def __init__(self, send: Send, *, path: str, head: bool, request_id: str) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        path: str,
+        head: bool,
+        request_id: str,
+        origin: str | None = None,
+    ) -> None:
         self._send = send
         self._head = head
-        self._cors = cors.applies_to(path)
+        self._cors = cors.headers_for(path, origin)
         self.request_id = request_id
         self.started = False
 
@@ -43,6 +51,8 @@ class Answer:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
+        # granian names itself where nothing stands; what stands may be empty.
+        headers = [*headers, (b"server", b"")]
         message = {"type": "http.response.start", "status": status, "headers": headers}
         await self._send(message)
 
@@ -64,8 +74,7 @@ class Answer:
         headers = _encoded(response)
         headers.append((b"x-request-id", self.request_id.encode()))
         headers.append((b"x-content-type-options", b"nosniff"))
-        if self._cors:
-            headers += CORS_HEADERS
+        headers += [(k.lower().encode(), v.encode()) for k, v in self._cors.items()]
         return headers
 
     async def file(
@@ -181,6 +190,3 @@ def _encoded(response: HttpResponse) -> Headers:
 def _with_length(headers: Headers, size_bytes: int) -> Headers:
     others = [(name, value) for name, value in headers if name != b"content-length"]
     return [*others, (b"content-length", b"%d" % size_bytes)]
-
-
-CORS_HEADERS: Headers = [(k.lower().encode(), v.encode()) for k, v in cors.HEADERS]

@@ -97,6 +97,7 @@ class Front:
             path=scope["path"],
             head=scope["method"] == "HEAD",
             request_id=request_ids.choose(head.text(b"x-request-id")),
+            origin=head.text(b"origin"),
         )
         try:
             if scope["path"] == LIVE:
@@ -311,6 +312,7 @@ async def _say_alive(method: str, answer: Answer) -> None:
         raise MethodNotAllowed()
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     headers.append((b"x-request-id", answer.request_id.encode()))
+    headers.append((b"x-content-type-options", b"nosniff"))
     await answer.whole(200, headers, b'{"status": "alive"}')
 
 

@@ -178,6 +178,7 @@ class Stack:
             "NIJIKA_LINK_URL": f"http://127.0.0.1:{port}/internal/link",
             "NIJIKA_BROKER_URL": redis,
             "NIJIKA_WORKER_GRACE": "3s",
+            "NIJIKA_RATE_LIMITS": "false",
             "PYTHONUNBUFFERED": "1",
         }
         chosen = {k: v for k, v in self._given.items() if k.startswith("NIJIKA_")}

@@ -1,0 +1,119 @@
+"""Who may ask how often: the rules, before any view is asked.
+
+- With a good key, a request counts for that key, from wherever it comes.
+- Without one, and with a wrong one, it counts for its address; when that bucket is
+  full the answer is 429, and no wrong key is looked up any more.
+- Health has a rule of its own. Signed links (files, pictures) are not counted here:
+  what they cost is bounded where they are made.
+
+Every counted answer says how much is left (`RateLimit-Limit`, `-Remaining`, `-Reset`,
+after the IETF's draft of these headers); a refusal also says `Retry-After`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponseBase
+
+from accounts import authentication
+from nijika import client_address, problems, rates, request_ids
+from nijika.errors import RateLimited
+from nijika.rates import Rate, Rates, Verdict
+
+HEALTH = ("/health", "/api/health", "/api/system/health", "/api/v1/health")
+COUNTED = ("/api/", "/removebg", "/upscale")
+
+
+class TooMany(RateLimited):
+    """Too many requests; the headers say when the next is welcome."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"Try again in {verdict.retry_s} s.")
+        self.headers = headers_of(verdict) | {"Retry-After": str(verdict.retry_s)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    name: str
+    rate: Rate
+
+
+class RateLimits:
+    """Middleware; does not exist where the settings switch the limits off."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        if not settings.RATE_LIMITS:
+            raise MiddlewareNotUsed
+        self._get_response = get_response
+        self._rates = Rates(settings.REDIS_URL)
+        self._per_key = rates.parse(settings.RATE_PER_KEY)
+        self._per_address = rates.parse(settings.RATE_PER_ADDRESS)
+        self._health = rates.parse(settings.RATE_HEALTH)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        key = authentication.digest_of(request.META)
+        try:
+            verdict = self._before(request, key)
+        except TooMany as error:
+            return problems.response(error, request.META[request_ids.KEY])
+        response = self._get_response(request)
+        if key is not None and response.status_code == 401:
+            verdict = self._count_wrong_key(request) or verdict
+        if verdict is not None:
+            for name, value in headers_of(verdict).items():
+                response[name] = value
+        return response
+
+    def _before(self, request: HttpRequest, key: str | None) -> Verdict | None:
+        """Count the request, if it counts. Raises TooMany."""
+        path = request.path_info
+        if path.startswith(HEALTH):
+            return self._take(_of_address(request, "health", self._health))
+        if not path.startswith(COUNTED):
+            return None
+        by_address = _of_address(request, "address", self._per_address)
+        if key is None:
+            return self._take(by_address)
+        if not authentication.is_met(key):
+            # One of many guesses, perhaps: a full bucket asks the database no more.
+            self._take(by_address, count=0)
+        return self._take(_of_key(key, self._per_key))
+
+    def _count_wrong_key(self, request: HttpRequest) -> Verdict | None:
+        bucket = _of_address(request, "address", self._per_address)
+        return self._rates.take(bucket.name, bucket.rate) if bucket else None
+
+    def _take(self, bucket: Bucket | None, *, count: int = 1) -> Verdict | None:
+        if bucket is None:
+            return None
+        verdict = self._rates.take(bucket.name, bucket.rate, count=count)
+        if verdict is not None and not verdict.allowed:
+            raise TooMany(verdict)
+        return verdict
+
+
+def _of_address(request: HttpRequest, name: str, rate: Rate | None) -> Bucket | None:
+    if rate is None:
+        return None
+    address = client_address.client_address(
+        request.META,
+        proxies=settings.TRUSTED_PROXIES,
+        headers=settings.CLIENT_ADDRESS_HEADERS,
+    )
+    return Bucket(name=f"{name}:{client_address.network(address)}", rate=rate)
+
+
+def _of_key(digest: str, rate: Rate | None) -> Bucket | None:
+    return None if rate is None else Bucket(name=f"key:{digest[:32]}", rate=rate)
+
+
+def headers_of(verdict: Verdict) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(verdict.limit),
+        "RateLimit-Remaining": str(verdict.remaining),
+        "RateLimit-Reset": str(verdict.reset_s),
+    }
