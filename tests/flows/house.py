@@ -150,11 +150,11 @@ class House:
     def account(self, *, key: str | None = None) -> Any:
         return self.call("GET", "/api/v1/account", key=key).body
 
-    def new_user(self, *, credits: str = "50") -> str:
+    def new_user(self, *, credits: str = "50", test: bool = False) -> str:
         """A key of a user of their own."""
         email = f"{uuid.uuid4().hex[:12]}@example.org"
         self.stack.manage("create_user", email, "--credits", credits)
-        return self.stack.manage("create_key", email)
+        return self.stack.manage("create_key", email, *(["--test"] if test else []))
 
     # As fate
 
