@@ -55,7 +55,8 @@ class Program:
         specs = registry.specs_of(settings.queue)
         self._gate = Gate(settings.slots)
         self._files = Files(
-            settings.scratch, Remote(settings.storage_timeout_s, 3 * settings.slots)
+            settings.scratch,
+            Remote(settings.storage_timeout_s, settings.storage_connections),
         )
         self._link = Link(
             settings,

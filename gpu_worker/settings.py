@@ -18,6 +18,30 @@ DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Defaults that go together. `nijika.profiles` has the platform's part of each."""
+
+    slots_per_core: float
+    storage_timeout: str
+    storage_connections: int
+
+
+PROFILES = {
+    "default": Profile(slots_per_core=1, storage_timeout="30s", storage_connections=50),
+    "high_throughput": Profile(
+        slots_per_core=2, storage_timeout="15s", storage_connections=100
+    ),
+    "low_latency": Profile(
+        slots_per_core=1, storage_timeout="10s", storage_connections=25
+    ),
+    "memory_efficient": Profile(
+        slots_per_core=0.5, storage_timeout="45s", storage_connections=10
+    ),
+}
+"""By `NIJIKA_PROFILE`. A variable that is set itself beats the profile."""
+
+
 class SettingsError(SystemExit):
     """A setting is missing or cannot be read: the program does not start."""
 
@@ -46,11 +70,13 @@ class Settings:
     memory_bytes: int
     claim_ahead_s: float
     storage_timeout_s: float
+    storage_connections: int
     scratch: Path
 
 
 def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
     """The settings of this process; the arguments are those of its command line."""
+    chosen = profile()
     return Settings(
         broker_url=text("NIJIKA_BROKER_URL", os.environ.get("REDIS_URL")),
         broker_prefix=text("NIJIKA_BROKER_PREFIX", "nijika:"),
@@ -58,7 +84,7 @@ def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
         link_token=text("NIJIKA_LINK_TOKEN"),
         name=name or f"{queue}-{socket.gethostname()}",
         queue=queue,
-        slots=slots or int(text("NIJIKA_WORKER_SLOTS", str(os.cpu_count() or 1))),
+        slots=slots or int(text("NIJIKA_WORKER_SLOTS", str(_slots(chosen)))),
         grace_s=seconds("NIJIKA_WORKER_GRACE", "20s"),
         call_every_s=seconds("NIJIKA_LINK_EVERY", "2s"),
         beat_s=seconds("NIJIKA_BEAT", "2s"),
@@ -66,9 +92,21 @@ def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
         retry_most_s=seconds("NIJIKA_LINK_RETRY_MOST", "2s"),
         memory_bytes=bytes_count("NIJIKA_CHILD_MEMORY", "1500MB"),
         claim_ahead_s=seconds("NIJIKA_CLAIM_AHEAD", "2s"),
-        storage_timeout_s=seconds("NIJIKA_STORAGE_TIMEOUT", "30s"),
+        storage_timeout_s=seconds("NIJIKA_STORAGE_TIMEOUT", chosen.storage_timeout),
+        storage_connections=int(
+            text("NIJIKA_STORAGE_CONNECTIONS", str(chosen.storage_connections))
+        ),
         scratch=Path(text("NIJIKA_WORKER_SCRATCH", _memory_folder())),
     )
+
+
+def profile() -> Profile:
+    """The one that `NIJIKA_PROFILE` names. Raises SettingsError."""
+    name = text("NIJIKA_PROFILE", "default")
+    if name not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise SettingsError(f"NIJIKA_PROFILE={name!r} is none of: {known}")
+    return PROFILES[name]
 
 
 def extra_engines() -> dict[tuple[str, str], str]:
@@ -92,6 +130,10 @@ def seconds(name: str, default: str) -> float:
 
 def bytes_count(name: str, default: str) -> int:
     return int(_measured(name, default, SIZE_UNITS))
+
+
+def _slots(chosen: Profile) -> int:
+    return max(1, int((os.cpu_count() or 1) * chosen.slots_per_core))
 
 
 def _measured(

@@ -35,7 +35,6 @@ from jobs.errors import (
 from jobs.lifecycle import Fault
 from jobs.storage import store
 
-AT_ONCE = 16  # per process
 IN_MEMORY_BYTES = 1 << 20
 # What a fetch may take after its last byte: looking at it, storing it, a slow commit.
 LEASE_MARGIN_S = 30
@@ -80,7 +79,7 @@ class Fetcher:
 
     def turn(self) -> int:
         """Claim as many rows as threads are free; gives their number."""
-        errands = claim(AT_ONCE - len(self._mine))
+        errands = claim(settings.FETCHES - len(self._mine))
         for errand in errands:
             self._mine[errand.id] = errand
             self._errands.put(errand)

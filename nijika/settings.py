@@ -1,14 +1,15 @@
 """Settings, grouped by subject. Every value comes through `Env`; `.env.example` lists
 all of them with what they mean."""
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
+from nijika import profiles
 from nijika.env import Env
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 env = Env()
+PROFILE = profiles.named(env.str("NIJIKA_PROFILE", "default"))
 
 # The program
 DEBUG = env.bool("NIJIKA_DEBUG", False)
@@ -154,12 +155,13 @@ QUEUES = env.list("NIJIKA_QUEUES", default=["cpu"])
 SCALE_TO_ZERO_QUEUES = env.list("NIJIKA_SCALE_TO_ZERO_QUEUES", default=[])
 
 # Uploads and URL inputs
-UPLOAD_LIMIT_BYTES = env.bytes_count("NIJIKA_UPLOAD_LIMIT", "50MB")
-JSON_LIMIT_BYTES = env.bytes_count("NIJIKA_JSON_LIMIT", "70MB")
+UPLOAD_LIMIT_BYTES = env.bytes_count("NIJIKA_UPLOAD_LIMIT", PROFILE.upload_limit)
+JSON_LIMIT_BYTES = env.bytes_count("NIJIKA_JSON_LIMIT", PROFILE.json_limit)
 IMAGE_LIMIT_PIXELS = env.int("NIJIKA_IMAGE_LIMIT_PIXELS", 50_000_000)
 IMAGE_LIMIT_SIDE_PX = env.int("NIJIKA_IMAGE_LIMIT_SIDE_PX", 16_000)
 FETCH_ALLOWED_HOSTS = env.list("NIJIKA_FETCH_ALLOWED_HOSTS", default=[])
-FETCH_TIMEOUT_S = env.seconds("NIJIKA_FETCH_TIMEOUT", "20s")
+FETCH_TIMEOUT_S = env.seconds("NIJIKA_FETCH_TIMEOUT", PROFILE.fetch_timeout)
+FETCHES = env.int("NIJIKA_FETCHES", PROFILE.fetches)
 FETCH_PER_USER = env.int("NIJIKA_FETCH_PER_USER", 4)
 FETCH_PER_HOST = env.int("NIJIKA_FETCH_PER_HOST", 4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the front and jobs.api.parsing hold the limits
@@ -186,8 +188,8 @@ SWEEP_S = env.seconds("NIJIKA_SWEEP", "60s")
 ORPHAN_AFTER_S = env.seconds("NIJIKA_ORPHAN_AFTER", "1h")
 
 # Pictures made on the fly (jobs.onthefly). No slots: none are made here.
-ONTHEFLY_SLOTS = env.int("NIJIKA_ONTHEFLY_SLOTS", os.cpu_count() or 1)
-ONTHEFLY_FETCHES = env.int("NIJIKA_ONTHEFLY_FETCHES", 20)
+ONTHEFLY_SLOTS = env.int("NIJIKA_ONTHEFLY_SLOTS", PROFILE.slots)
+ONTHEFLY_FETCHES = env.int("NIJIKA_ONTHEFLY_FETCHES", PROFILE.fetches)
 ONTHEFLY_WAITING = env.int("NIJIKA_ONTHEFLY_WAITING", 100)
 ONTHEFLY_WAITING_PER_ACCOUNT = env.int("NIJIKA_ONTHEFLY_WAITING_PER_ACCOUNT", 50)
 ONTHEFLY_RUN_LIMIT_S = env.seconds("NIJIKA_ONTHEFLY_RUN_LIMIT", "15s")

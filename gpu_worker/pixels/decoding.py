@@ -192,7 +192,7 @@ def _plays(image: Image.Image) -> int:
 def _metadata(image: Image.Image) -> dict[str, bytes]:
     """EXIF and XMP, both saying that the picture is upright."""
     found = {}
-    exif = copy(image.getexif())
+    exif = copy(header.exif_of(image))
     if len(exif):
         exif[ExifTags.Base.Orientation] = 1
         found["exif"] = exif.tobytes()

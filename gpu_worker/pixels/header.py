@@ -72,8 +72,14 @@ def orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 for what turns itself on loading: HEIF and TIFF."""
     if image.format == "TIFF":
         return 1
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    value = exif_of(image).get(ExifTags.Base.Orientation, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """What the header says. A PNG's own method would read all pixels to look for EXIF
+    behind them."""
+    return Image.Image.getexif(image)
 
 
 @cache
