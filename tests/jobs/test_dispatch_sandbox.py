@@ -97,14 +97,14 @@ def test_test_jobs_wait_while_live_ones_fill_the_slots(
 def test_test_jobs_leave_the_whole_window_to_live_jobs(
     dispatcher: Dispatcher, broker: Broker, owner: User
 ) -> None:
-    worker(slots=2)
+    worker(slots=1)
     running = trials(owner, SPARE_RUNS)
     dispatcher.turn()
     for job in running[: SPARE_RUNS // 2]:  # and the others lie in the broker
         start(job)
     live = queued(owner, 9)
     dispatcher.turn()
-    assert broker.job_ids()[SPARE_RUNS:] == [job.pk for job in live[: 2 * 2 + 1]]
+    assert broker.job_ids()[SPARE_RUNS:] == [job.pk for job in live[: 2 * 1 + 1]]
 
 
 def test_few_test_jobs_are_out_at_once(
