@@ -395,7 +395,7 @@ class Clerk(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
-            self._woken.wait(LOOK_EVERY_S if self._watched else 1.0)
+            self._woken.wait(LOOK_EVERY_S if self._watched else RENEW_EVERY_S / 2)
             self._woken.clear()
             try:
                 close_old_connections()
@@ -453,22 +453,22 @@ class Clerk(threading.Thread):
         for key, flight in list(self._watched.items()):
             if key in ready:
                 self._studio.read_back(flight, ready[key])
-            elif key in free:
-                self._take_over(flight)
+            elif key in free and self._take_over(flight):
+                pass
             elif time.monotonic() - flight.began_at > WATCH_S:
                 self._studio.fail(flight, Saturated())
             else:
                 continue
             self._watched.pop(key, None)
 
-    def _take_over(self, flight: Flight) -> None:
-        """Its maker has failed or died. Somebody else may be quicker again."""
+    def _take_over(self, flight: Flight) -> bool:
+        """Its maker has failed or died. Whether it is ours now: it may just have become
+        ready, or another's, and is looked for again."""
         assert flight.order is not None
         flight.claim = renditions.claim(flight.order.draft)
         if flight.claim is not None:
             self._studio.launch(flight)
-        else:
-            self._studio.fail(flight, Saturated())
+        return flight.claim is not None
 
     def _do_without(self) -> None:
         """The database is away: what was made has been answered, and is not kept."""
