@@ -16,6 +16,7 @@ from gpu_worker.engines.base import Hooks, Item, Outcome, Placement
 from gpu_worker.engines.classical import Classical
 from gpu_worker.engines.imaging.engine import spec_of
 from gpu_worker.engines.parameters import edit, generate
+from gpu_worker.engines.smart_mask import classical as smart_mask
 from gpu_worker.engines.upscaling import classical as upscaling
 from gpu_worker.errors import WorkerError
 
@@ -88,6 +89,10 @@ class Edit(Sandbox, of=_painter("edit", edit, roles=edit.ROLES)):
 
 class Upscale(Sandbox, of=upscaling.Classical.spec):
     """upscale/sandbox"""
+
+
+class SmartMask(Sandbox, of=smart_mask.Classical.spec):
+    """smart-mask/sandbox"""
 
 
 class Resize(Sandbox, of=spec_of("resize")):

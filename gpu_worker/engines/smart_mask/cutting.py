@@ -1,0 +1,255 @@
+"""The object in one region of the image, by several beliefs that vote.
+
+Their mean says what is sure and what is open; GrabCut (Rother, SIGGRAPH 2004) decides
+what is open, pixel by pixel. How far the beliefs and the cut agree is the score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import cv2
+import numpy as np
+
+from gpu_worker.engines.smart_mask import belief, pieces
+from gpu_worker.engines.smart_mask.belief import MANNERS, Seeds
+from gpu_worker.engines.smart_mask.pieces import Floats, Indices
+from gpu_worker.engines.smart_mask.prompts import Box, Mask, Point, Prompt, holds
+from gpu_worker.engines.smart_mask.source import Source, work_size
+
+# A box is seen with so much around it, in shares of its sides.
+AROUND = 0.35
+# A point is sure within this share of the longer side.
+DISC = 0.012
+ROUNDS = 2
+OPEN_FROM, OPEN_TO = 0.15, 0.85
+LEAST_PART = 0.2
+LEAST_HOLE = 0.005
+
+# What the image's borders cost as the object's end: objects are cut by them, and most
+# by the lower one.
+BORDER, LOWER_BORDER = 6.0, 12.0
+# Nearer the middle of a box is likelier: log odds from there to its outline.
+BOX_ODDS, BOX_SLOPE = 0.6, 3.0
+GUIDE_INSIDE, GUIDE_OUTSIDE, GUIDE_REACH = 2.0, 3.0, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """`mask` is True on the object, for the region `place` (x_min, y_min, x_max,
+    y_max) of the source's middle size. `score` is 0 to 1."""
+
+    place: tuple[int, int, int, int]
+    mask: Mask
+    score: float
+
+
+def cut(source: Source, prompt: Prompt, box: Box | None) -> Cut:
+    """The object of a prompt, in a box or anywhere."""
+    view = _View(source, prompt, box)
+    beliefs = [belief.of(view.pieces, view.seeds(), one) for one in MANNERS]
+    voted = np.mean(beliefs, axis=0)[view.pieces.labels]
+    mask = _cleaned(_grabcut(view, voted), view)
+    guesses = [(one > 0.5)[view.pieces.labels] for one in beliefs]
+    score = np.mean([overlap(a, b) for a, b in combinations([*guesses, mask], 2)])
+    return Cut(place=view.place, mask=mask, score=float(score))
+
+
+class _View:
+    """The region that is looked at, and the prompt in its pixels."""
+
+    def __init__(self, source: Source, prompt: Prompt, box: Box | None) -> None:
+        self._source, self._box = source, box
+        self.place = _region(source, box)
+        left, top, right, bottom = self.place
+        self.pieces = (
+            pieces.of(work_size(source.rgb[top:bottom, left:right]))
+            if box
+            else source.pieces
+        )
+        self.shape = self.pieces.labels.shape
+        self._points = [one for one in prompt.points if self._is_seen(one)]
+        self.inside = self._inside()
+        self.guide = self._guide(prompt.guide)
+        self.on_object = self._discs(on_object=True)
+        self.beside = self._discs(on_object=False) | ~self.inside
+
+    def at(self, x: float, y: float) -> tuple[int, int]:
+        """A place of the image as (x, y) here, not beyond the borders."""
+        left, top, right, bottom = self.place
+        height, width = self.shape
+        across = (x * self._source.scale[0] - left) / (right - left) * width
+        down = (y * self._source.scale[1] - top) / (bottom - top) * height
+        return (
+            int(np.clip(across, 0, width - 1)),
+            int(np.clip(down, 0, height - 1)),
+        )
+
+    def places(self, *, on_object: bool) -> list[tuple[int, int]]:
+        """Where the points of a kind are."""
+        return [
+            self.at(one.x, one.y) for one in self._points if one.on_object is on_object
+        ]
+
+    def seeds(self) -> Seeds:
+        on_object, beside = self._at(on_object=True), self._at(on_object=False)
+        if self.guide is not None:
+            core = np.flatnonzero(self.pieces.share(_core(self.guide)) > 0.5)
+            on_object = np.union1d(on_object, core)
+        outside = np.flatnonzero(self.pieces.share(self.inside) < 0.5)
+        beside = np.union1d(beside, outside)
+        return Seeds(
+            on_object=np.setdiff1d(on_object, beside),
+            beside=beside,
+            ends=self._ends(),
+            odds=self._odds(),
+        )
+
+    def _is_seen(self, point: Point) -> bool:
+        if self._box is None or not point.on_object:
+            return True
+        return holds(self._box, point.x, point.y)
+
+    def _inside(self) -> Mask:
+        """The box; everything where there is none."""
+        inside = np.ones(self.shape, np.bool_)
+        if self._box is not None:
+            inside[:] = False
+            left, top = self.at(*self._box[:2])
+            right, bottom = self.at(*self._box[2:])
+            inside[top : bottom + 1, left : right + 1] = True
+        return inside
+
+    def _guide(self, guide: Mask | None) -> Mask | None:
+        if guide is None:
+            return None
+        scale = guide.shape[1] / self._source.rgb.shape[1]
+        left, top, right, bottom = (round(one * scale) for one in self.place)
+        part = guide[top : max(bottom, top + 1), left : max(right, left + 1)]
+        size = self.shape[1], self.shape[0]
+        small = cv2.resize(
+            part.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA
+        )
+        # A stroke may be thinner than a pixel here.
+        return small > min(127, int(small.max()) // 2)
+
+    def _discs(self, *, on_object: bool) -> Mask:
+        discs = np.zeros(self.shape, np.uint8)
+        radius = max(1, round(DISC * max(self.shape)))
+        for place in self.places(on_object=on_object):
+            cv2.circle(discs, place, radius, 1, -1)
+        return discs > 0
+
+    def _at(self, *, on_object: bool) -> Indices:
+        places = self.places(on_object=on_object)
+        return np.unique([self.pieces.at(*one) for one in places]).astype(np.intp)
+
+    def _ends(self) -> Floats:
+        """Around a box the object has ended; else at the image's borders, perhaps."""
+        ends = np.full(self.pieces.count, np.inf, np.float32)
+        if self._box is not None and not self.inside.all():
+            return ends
+        labels = self.pieces.labels
+        ends[labels[-1]] = LOWER_BORDER
+        for border in (labels[0], labels[:, 0], labels[:, -1]):
+            ends[border] = BORDER
+        return ends
+
+    def _odds(self) -> Floats:
+        odds = np.zeros(self.pieces.count, np.float32)
+        if self._box is not None:
+            odds += BOX_ODDS * BOX_SLOPE * (1 - self._from_middle())
+        if self.guide is not None:
+            odds += self.pieces.share(_guidance(self.guide))
+        return odds
+
+    def _from_middle(self) -> Floats:
+        """0 in the middle of the box, 1 on the ellipse that fills it."""
+        rows, columns = np.nonzero(self.inside)
+        longer = max(self.shape)
+        low = np.array([columns.min(), rows.min()]) / longer
+        high = np.array([columns.max() + 1, rows.max() + 1]) / longer
+        half = (high - low) / 2
+        return np.linalg.norm((self.pieces.places - low - half) / half, axis=1)
+
+
+def _region(source: Source, box: Box | None) -> tuple[int, int, int, int]:
+    """What is looked at, in pixels of the middle size."""
+    height, width = source.rgb.shape[:2]
+    if box is None:
+        return 0, 0, width, height
+    across, down = source.scale
+    left, top, right, bottom = (
+        box[0] * across, box[1] * down, box[2] * across, box[3] * down,
+    )  # fmt: skip
+    more_x, more_y = AROUND * (right - left), AROUND * (bottom - top)
+    left, top = int(max(0, left - more_x)), int(max(0, top - more_y))
+    right = int(min(width, np.ceil(right + more_x)))
+    bottom = int(min(height, np.ceil(bottom + more_y)))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _core(guide: Mask) -> Mask:
+    """The inner half of a mask, which is the object even if the outline is rough."""
+    depth = cv2.distanceTransform(np.pad(guide, 1).astype(np.uint8), cv2.DIST_L2, 3)[
+        1:-1, 1:-1
+    ]
+    return depth > 0.5 * depth.max()
+
+
+def _guidance(guide: Mask) -> Floats:
+    """Log odds: in favour inside; against outside, the more the farther, compared with
+    the mask's own size."""
+    beyond = cv2.distanceTransform((~guide).astype(np.uint8), cv2.DIST_L2, 3)
+    reach = GUIDE_REACH * float(guide.sum()) ** 0.5 + 1
+    outside = -GUIDE_OUTSIDE * np.minimum(beyond / reach, 1)
+    return np.where(guide, GUIDE_INSIDE, outside).astype(np.float32)
+
+
+def _grabcut(view: _View, voted: Floats) -> Mask:
+    guess = np.where(voted > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    guess[voted >= OPEN_TO] = cv2.GC_FGD
+    guess[voted <= OPEN_FROM] = cv2.GC_BGD
+    guess[view.beside] = cv2.GC_BGD
+    guess[view.on_object] = cv2.GC_FGD
+    likely = (guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD)
+    if not likely.any():
+        # Nothing is likely: then the likeliest, rather than nothing at all.
+        return view.inside & (voted >= 0.9 * voted[view.inside].max())
+    if likely.all():
+        return likely
+    labels, models = guess.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
+    cv2.setRNGSeed(1)
+    cv2.grabCut(view.pieces.rgb, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def _cleaned(mask: Mask, view: _View) -> Mask:
+    """The parts that were pointed at, else those that are not small beside the
+    largest; without tiny holes."""
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return mask
+    pointed = {int(parts[y, x]) for x, y in view.places(on_object=True)} - {0}
+    if view.guide is not None:
+        pointed |= set(np.unique(parts[_core(view.guide)]).tolist()) - {0}
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    kept = areas >= LEAST_PART * areas.max()
+    if pointed:
+        kept = np.isin(np.arange(count), list(pointed))
+    kept[0] = False
+    mask = kept[parts]
+    _, holes, stats, _ = cv2.connectedComponentsWithStats(
+        (~mask).astype(np.uint8), connectivity=4
+    )
+    tiny = stats[:, cv2.CC_STAT_AREA] < LEAST_HOLE * mask.sum()
+    tiny[np.unique(holes[view.beside])] = False
+    return mask | tiny[holes]
+
+
+def overlap(a: Mask, b: Mask) -> float:
+    """Intersection over union."""
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 0.0
