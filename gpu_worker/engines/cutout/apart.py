@@ -43,10 +43,11 @@ def spread(shown: Pixels) -> Pixels:
     """RGB, where what is seen goes on into what is not: so no edge is smeared by the
     JPEG, and nothing of the old background is left."""
     colours, seen = shown[..., :3], shown[..., 3] > 0
-    below = _continued(*_halved(colours * seen[..., None], seen))
+    below = _continued(*_halved(colours * seen[..., None], seen)).astype(np.uint8)
     size = shown.shape[1], shown.shape[0]
     around = cv2.resize(below, size, interpolation=cv2.INTER_LINEAR)
-    return np.where(seen[..., None], colours, around.astype(np.uint8))
+    np.copyto(around, colours, where=seen[..., None])
+    return around
 
 
 Floats = NDArray[np.float32]
@@ -67,7 +68,8 @@ def _halved(colours: Pixels | Floats, seen: NDArray[np.bool_]) -> tuple[Floats, 
     """The means of what is seen in a picture of half the size, and how much that is.
     Colours are 0 where nothing is seen."""
     size = (seen.shape[1] + 1) // 2, (seen.shape[0] + 1) // 2
-    weights = cv2.resize(seen.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    whole = seen.astype(np.uint8) * 255
+    weights = cv2.resize(whole, size, interpolation=cv2.INTER_AREA) / np.float32(255)
     sums = cv2.resize(colours, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     means = sums / np.where(weights > 0, weights, 1)[..., None]
     return np.clip(means, 0, 255), weights

@@ -101,10 +101,9 @@ def _finished(item: Item, made: Picture) -> Result | Picture:
 
 def _in_frame(shown: Pixels, frame: Frame) -> Pixels:
     """RGBA of the frame's size, empty outside the region of interest."""
-    opacity = layers.alpha(shown)
-    if opacity is None:
-        opacity = np.full(shown.shape[:2], 255, np.uint8)
-    cutout = layers.with_alpha(shown, opacity)
+    cutout = shown
+    if layers.alpha(shown) is None:
+        cutout = layers.with_alpha(shown, np.full(shown.shape[:2], 255, np.uint8))
     if frame.is_whole:
         return geometry.resized(cutout, frame.width_px, frame.height_px)
     empty = np.zeros((frame.height_px, frame.width_px, 4), np.uint8)
