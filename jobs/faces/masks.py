@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 
 from jobs.errors import BadFields, FieldError
 from jobs.faces import generation, refusals
@@ -49,6 +49,14 @@ class SmartMaskView(OrderFace):
             images=[self._image(fields), *guidance],
         )
 
+    def post(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return super().post(request)
+        except BadFields as bad:
+            if any(one["field"] == "image_id" for one in bad.errors):
+                raise ImageExpired from None
+            raise
+
     def _image(self, fields: Fields) -> Given:
         """The picture that is sent, else the one that the id stands for."""
         image = fields.image("image", "image")
@@ -77,7 +85,7 @@ def _guidance(fields: Fields, parameters: dict[str, Any], *, auto: bool) -> list
         parameters |= {"points": prompts["points"], **labels}
         return []
     if prompts.get("box"):
-        parameters["box"] = prompts["box"]
+        parameters["box"] = _inside(prompts["box"])
         return []
     if mask:
         return mask
@@ -90,12 +98,26 @@ def _guidance(fields: Fields, parameters: dict[str, Any], *, auto: bool) -> list
     return []
 
 
+def _inside(box: Any) -> Any:
+    """Without what lies left of the picture or above it; what is no box stays none."""
+    if not isinstance(box, list):
+        return box
+    numbers = (int, float)
+    return [max(one, 0) if isinstance(one, numbers) else one for one in box]
+
+
 def _masked(job: Job) -> dict[str, Any]:
     return {
         "mask_base64": base64_of(job),
-        "image_id": str(job.pk),
+        "image_id": _image_id(job),
         "request_id": job.request_id,
     }
+
+
+def _image_id(job: Job) -> str:
+    """The job to which the picture was sent: the same for every click."""
+    folder, owner, *_ = job.inputs[0]["key"].split("/")
+    return owner if folder == "inputs" else str(job.pk)
 
 
 class DetectView(SmartMaskView):

@@ -165,10 +165,10 @@ EDITING = Manner(
 )
 
 
-def gateway(service: str, *, says_200: bool = False) -> Manner:
+def gateway(service: str, *, bad_request: int = 422, says_200: bool = False) -> Manner:
     """The gateway before the old system's services."""
     return Manner(
-        bad_request=422,
+        bad_request=bad_request,
         bad_image=400,
         unreachable=503,
         failed=500,
@@ -179,6 +179,6 @@ def gateway(service: str, *, says_200: bool = False) -> Manner:
 
 
 GENERATION = gateway("generation")
-MASKS = gateway("segmentation")
-DETECTION = gateway("segmentation", says_200=True)
+MASKS = gateway("segmentation", bad_request=400)
+DETECTION = gateway("segmentation", bad_request=400, says_200=True)
 UTILITIES = gateway("image-utils")
