@@ -33,6 +33,8 @@ DELAY_MS = 100
 _MOVING = {"GIF", "WEBP", "PNG", "AVIF"}
 _SEQUENTIAL = {"access": "sequential", "fail_on": "error"}
 _JPEG_SHRINKS = (8, 4, 2)
+# From here on the reduced bitmap is smaller than what libvips keeps of lines.
+SMALL_SHRINK = 4
 _MOST_EXIF_BYTES = 65_000
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))\d')
 
@@ -83,6 +85,8 @@ def _by_libvips(
     options: dict[str, Any] = dict(_SEQUENTIAL)
     if image.format in ("JPEG", "MPO"):
         load, options["shrink"] = "jpegload", _shrink(image.size, enough)
+        if options["shrink"] >= SMALL_SHRINK:
+            options["access"], options["memory"] = "random", True
     elif image.format == "PNG":
         load = "pngload"
     elif image.format == "WEBP" and enough and _is_less(enough, image.size):

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image
 
@@ -38,20 +39,26 @@ _SOS, _EOI, _BARE = 0xDA, 0xD9, {0x01, 0xD8}
 
 def upright_size(source: Path | bytes) -> tuple[int, int]:
     """(width, height) in pixels as `decode` will give them. Raises InvalidImage."""
-    with opened(source) as image:
+    with opened(source, is_decoded=False) as image:
         return image.size[::-1] if orientation(image) >= 5 else image.size
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[Image.Image]:
+def opened(source: Path | bytes, *, is_decoded: bool = True) -> Iterator[Image.Image]:
     """The image, its pixels not read yet. Raises InvalidImage, then and meanwhile.
+
+    `is_decoded`: they will be, so what would make that long is looked for.
 
     A file that cannot be read is our fault, not a damaged image.
     """
     prepare()
     with _file(source) as file, guarded():
         image = Image.open(file, formats=FORMATS)
-        _check(image, file)
+        _check_size(image)
+        if is_decoded and image.format in ("JPEG", "MPO"):
+            at = file.tell()
+            _check_scans(file, pixels=image.width * image.height)
+            file.seek(at)
         yield image
 
 
@@ -96,19 +103,15 @@ def _file(source: Path | bytes) -> BinaryIO:
     return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
 
-def _check(image: Image.Image, file: BinaryIO) -> None:
+def _check_size(image: Image.Image) -> None:
     width_px, height_px = image.size
     if max(image.size) > MOST_SIDE_PX or width_px * height_px > MOST_PIXELS:
         raise InvalidImage(f"The image is too large: {width_px} x {height_px} pixels.")
-    if image.format in ("JPEG", "MPO"):
-        at = file.tell()
-        _check_scans(file, pixels=width_px * height_px)
-        file.seek(at)
 
 
 def _check_scans(file: BinaryIO, *, pixels: int) -> None:
     most = min(MOST_SCANS, MOST_SCANNED_PIXELS // pixels)
-    if _count(file, b"\xff\xda") <= most:
+    if _most_scans(file) <= most:
         return  # no more than that with the thumbnails in it, so no need to walk
     file.seek(0)
     for number, _ in enumerate(_scans(file.read()), start=1):
@@ -116,13 +119,17 @@ def _check_scans(file: BinaryIO, *, pixels: int) -> None:
             raise InvalidImage(f"The JPEG has more than {most} scans.")
 
 
-def _count(file: BinaryIO, pair: bytes) -> int:
-    """How often two bytes are in the file, which is never in memory as a whole."""
+def _most_scans(file: BinaryIO) -> int:
+    """How often the two bytes that begin a scan are in the file, whatever they mean
+    there. The file is never in memory as a whole."""
     file.seek(0)
-    found, last = 0, b""
+    found, last = 0, 0
     while chunk := file.read(CHUNK_BYTES):
-        found += chunk.count(pair) + (last + chunk[:1] == pair)
-        last = chunk[-1:]
+        values = np.frombuffer(chunk, np.uint8)
+        at = np.flatnonzero(values == _SOS)
+        found += int(np.count_nonzero(values[at[at > 0] - 1] == 0xFF))
+        found += last == 0xFF and chunk[0] == _SOS
+        last = chunk[-1]
     return found
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from gpu_worker import pixels
 from gpu_worker.errors import InvalidImage
+from gpu_worker.pixels import header
 from tests.gpu_worker.engines.pictures import FORMATS
 
 DECODER = """
@@ -74,6 +75,12 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(tmp_path):
     (seen,) = decode(_kept(tmp_path, "scans.jpg", _many_scans(5000)))
     assert seen["outcome"] == "invalid_image"
     assert seen["cpu_s"] < 3
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_scans_are_counted_wherever_the_file_is_cut_for_reading(odd):
+    data = b"x" * odd + b"\xff\xda" * 300_000 + b"\xda\xff"
+    assert header._most_scans(io.BytesIO(data)) == 300_000
 
 
 def test_a_progressive_jpeg_of_an_ordinary_encoder_is_not_refused(tmp_path):
