@@ -504,6 +504,87 @@ def test_image_utility_names_an_unknown_field(live: OldClient) -> None:
     assert (answer.status, fields_of(answer)) == (422, {"colour"})
 
 
+# Rows 38, 39: /smart-mask
+
+CAR = photo(side_px=400)
+MIDDLE = [side / 2 for side in opened(CAR).size]
+
+
+def masked(client: OldClient, **members: Any) -> dict[str, Any]:
+    answer = client.post("/api/smart-mask", members)
+    assert answer.status == 200, answer.body
+    body: dict[str, Any] = answer.body
+    assert (body["success"], body["error"]) == (True, None)
+    return body
+
+
+def test_second_click_names_the_image_by_its_id(live: OldClient) -> None:
+    first = masked(live, image=text(CAR), points=[MIDDLE], bbox=None, mask=None)
+    mask = opened(first["mask_base64"])
+    assert (mask.format, mask.mode, mask.size) == ("PNG", "L", opened(CAR).size)
+    assert mask.getpixel((round(MIDDLE[0]), round(MIDDLE[1]))) > 127
+
+    grown = masked(live, image_id=first["image_id"], points=[MIDDLE],
+                   border_adjustment=6, use_blur=True)  # fmt: skip
+    third = masked(live, image_id=grown["image_id"], bbox=[-5, -5, 200, 200])
+
+    assert grown["image_id"] == third["image_id"] == first["image_id"]
+    assert sum(opened(grown["mask_base64"]).tobytes()) > sum(mask.tobytes())
+
+
+def test_points_go_before_a_box(live: OldClient) -> None:
+    known = masked(live, image=text(CAR), points=[MIDDLE])
+    both = {"points": [MIDDLE], "bbox": [0, 0, 20, 20], "auto_detect": True}
+    again = masked(live, image_id=known["image_id"], **both)
+
+    assert again["mask_base64"] == known["mask_base64"]
+
+
+def test_image_id_is_its_owners_alone(
+    stack: House, live: OldClient, tester: OldClient
+) -> None:
+    image_id = masked(live, image=text(CAR), auto_detect=True)["image_id"]
+    stranger = OldClient(stack, stack.new_user())
+    for client in (stranger, tester):
+        answer = client.post(
+            "/api/smart-mask", {"image_id": image_id, "points": [[1, 1]]}
+        )
+        assert refused(answer, 404, "not_found")["service"] == "segmentation"
+    unknown = {"image_id": "nobody", "points": [[1, 1]]}
+    refused(live.post("/api/smart-mask", unknown), 404, "not_found")
+
+
+def test_smart_mask_refusals_are_400(live: OldClient) -> None:
+    for members, field in [
+        ({"points": [[1, 2]]}, "image"),
+        ({"image": text(CAR)}, "points"),
+        ({"image": text(CAR), "bbox": [1, 2, 3]}, "bbox"),
+        ({"image": text(CAR), "points": [[1, 2, 3]]}, "points.0"),
+        ({"image": text(CAR), "points": [[1, 2]], "model_type": "sam"}, "model_type"),
+        ({"image": text(CAR), "points": [[1, 2]], "prompt": "a car"}, "prompt"),
+    ]:
+        answer = live.post("/api/smart-mask", members)
+        assert fields_of_400(answer) == {field}
+
+
+def test_guidance_mask(live: OldClient) -> None:
+    body = masked(live, image=text(CAR), mask=text(spot_mask(opened(CAR).size)))
+    assert max(opened(body["mask_base64"]).tobytes()) > 127
+
+
+def test_detect_says_200_whether_there_is_a_mask_or_not(
+    stack: House, live: OldClient
+) -> None:
+    found = live.post("/api/smart-mask/detect", {"image": text(CAR)})
+    assert (found.status, found.body["success"]) == (200, True)
+    assert opened(found.body["mask"]).size == opened(CAR).size
+    broken = live.post("/api/smart-mask/detect", {"image": text(b"no image")})
+    assert (broken.status, broken.body["success"]) == (200, False)
+    assert (broken.body["mask"], bool(broken.body["error"])) == (None, True)
+    nobody = OldClient(stack, "")
+    refused(nobody.post("/api/smart-mask/detect", {}), 401, "unauthenticated")
+
+
 # Row 59: time
 
 
