@@ -252,6 +252,7 @@ def _imitation(sandbox: EngineSpec, original: EngineSpec) -> _Imitation:
         parameters=original.parameters,
         images=original.images,
         roles=original.roles,
+        needs=original.needs,
     )
     return _Imitation(of=(sandbox, original), spec=spec, schema=_schema(spec))
 

@@ -10,7 +10,7 @@ one price: the sum of its steps'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -25,16 +25,9 @@ from jobs.submission import Submission
 
 MOST_STEPS = 8
 MOST_PROBLEMS = 20
-# How the result is written: the last step's to say, for nothing is before it.
-OUTPUT = (
-    "format",
-    "quality",
-    "lossless",
-    "progressive",
-    "max_bytes",
-    "strip_metadata",
-    "icc",
-)
+OUTPUT = "x-output"
+"""The mark of a parameter, in its schema, that says how the result is written: the last
+step's to say, for before it nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +104,19 @@ class Checked:
 def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked:
     """Raises BadFields, EngineUnavailable and PriceMissing."""
     spec = engines.resolve(order.operation, order.engine, test=test)
-    problems, parameters = _parameters(spec, order)
+    look_at_images = bool(order.images) or not images_optional
+    problems, parameters = _parameters(spec, order, look_at_images=look_at_images)
     problems += _image_problems(spec, order.images, optional=images_optional)
     asked = [(spec, parameters)]
+    problems += _output_problems(
+        spec, {**order.texts, **order.parameters}, is_last=not order.then
+    )
     for number, step in enumerate(order.then):
+        is_last = number == len(order.then) - 1
         try:
-            asked.append(_asked(step))
+            asked.append(_asked(step, is_last=is_last))
         except BadFields as bad:
             problems += _under(f"then.{number}", bad)
-    problems += _output_problems(order)
     if problems:
         raise BadFields(*problems[:MOST_PROBLEMS])
     return Checked(stages=_stages(asked))
@@ -179,7 +176,7 @@ def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:
 
 
 def _parameters(
-    spec: EngineSpec, order: Order
+    spec: EngineSpec, order: Order, *, look_at_images: bool
 ) -> tuple[list[FieldError], dict[str, Any]]:
     twice = [
         FieldError(f"parameters.{name}", "repeated", "is given in two ways")
@@ -192,7 +189,8 @@ def _parameters(
     }
     try:
         given = engines.validate_parameters(spec, {**read, **order.parameters})
-        engines.check_images(spec, given, {image.role for image in order.images})
+        if look_at_images:
+            engines.check_images(spec, given, {image.role for image in order.images})
         return twice, given
     except BadFields as bad:
         return twice + [FieldError(**one) for one in bad.errors], {}
@@ -201,7 +199,7 @@ def _parameters(
 _Asked = tuple[EngineSpec, dict[str, Any]]
 
 
-def _asked(step: Step) -> _Asked:
+def _asked(step: Step, *, is_last: bool) -> _Asked:
     """What follows the first step is never the sandbox's: it is the same in both modes.
 
     Raises BadFields, with fields as they are named within the step.
@@ -210,6 +208,8 @@ def _asked(step: Step) -> _Asked:
     if not spec.is_step:
         what = "cannot follow another operation"
         raise BadFields(FieldError("operation", "no_step", what))
+    if problems := _output_problems(spec, step.parameters, is_last=is_last):
+        raise BadFields(*problems)
     return spec, engines.validate_parameters(spec, step.parameters)
 
 
@@ -219,21 +219,22 @@ def _under(path: str, bad: BadFields) -> list[FieldError]:
     ]
 
 
-def _output_problems(order: Order) -> list[FieldError]:
+def _output_problems(
+    spec: EngineSpec, given: Iterable[str], *, is_last: bool
+) -> list[FieldError]:
     """What says how a file is written, where none is."""
-    if not order.then:
+    if is_last:
         return []
-    given = [("parameters", {**order.texts, **order.parameters})]
-    given += [
-        (f"then.{number}.parameters", step.parameters)
-        for number, step in enumerate(order.then[:-1])
-    ]
     return [
-        FieldError(f"{path}.{name}", "unused", "counts in the last step only")
-        for path, parameters in given
-        for name in OUTPUT
-        if name in parameters
+        FieldError(f"parameters.{name}", "unused", "counts in the last step only")
+        for name in given
+        if _is_output(spec, name)
     ]
+
+
+def _is_output(spec: EngineSpec, name: str) -> bool:
+    member = spec.parameters.get("properties", {}).get(name)
+    return isinstance(member, dict) and bool(member.get(OUTPUT))
 
 
 def _stages(asked: Sequence[_Asked]) -> tuple[Stage, ...]:
@@ -242,15 +243,15 @@ def _stages(asked: Sequence[_Asked]) -> tuple[Stage, ...]:
     return tuple(
         Stage(
             spec=spec,
-            parameters=parameters if number == last else _unwritten(parameters),
+            parameters=parameters if number == last else _unwritten(spec, parameters),
             price=prices.price_of(spec.operation, spec.engine),
         )
         for number, (spec, parameters) in enumerate(asked)
     )
 
 
-def _unwritten(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in OUTPUT}
+def _unwritten(spec: EngineSpec, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: value for n, value in parameters.items() if not _is_output(spec, n)}
 
 
 def _image_problems(

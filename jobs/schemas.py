@@ -85,8 +85,20 @@ class Schema:
 
         Raises BadFields.
         """
-        if self._images is not None:
+        if self._images is None:
+            return
+        try:
             self._check({**value, **dict.fromkeys(roles, True)}, self._images)
+        except BadFields as bad:
+            raise BadFields(*(self._of_request(one) for one in bad.errors)) from None
+
+    def _of_request(self, error: Mapping[str, str]) -> FieldError:
+        """The error where it belongs: what is no parameter is an image, by its role."""
+        field = error["field"]
+        name = field.removeprefix(f"{self._path}.")
+        if name not in self._schema.get("properties", {}):
+            field = name
+        return FieldError(field, error["code"], error["message"])
 
     def _check(self, value: Mapping[str, Any], validator: Any = None) -> None:
         errors: list[FieldError] = []

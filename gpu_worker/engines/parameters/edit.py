@@ -80,6 +80,20 @@ RULES: dict[str, Any] = generate.PAINTING_RULES | {
         "height": ["width"],
         "mask_tool": ["task"],
     },
+    # What goes with the images that come along, each as a member here.
+    "x-images": {
+        "dependentRequired": {"reference_mask": ["reference"], "mask_tool": ["mask"]},
+        "allOf": [
+            {
+                "if": {
+                    "required": ["task"],
+                    "properties": {"task": {"const": task}},
+                },
+                "then": {"required": [*needs]},
+            }
+            for task, needs in NEEDS.items()
+        ],
+    },
 }
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 from pytest_django.fixtures import Settings
 
+from billing import prices
 from billing.models import Entry, Price
 from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.sandbox.engine import Edit
 from jobs import engines
 from jobs.models import Job
 from jobs.storage import store
@@ -36,7 +38,10 @@ OTHER = {"type": "object", "properties": {}, "additionalProperties": False}
 def sandbox(world: None, settings: Settings) -> None:
     """Its own parameters are others than those of the engine that it stands for."""
     settings.DEFAULT_ENGINES = settings.DEFAULT_ENGINES | {"generate": "away"}
-    Price.objects.create(operation="generate", engine="", credits="0.0500")
+    Price.objects.get_or_create(
+        operation="generate", engine="", defaults={"credits": "0.0500"}
+    )
+    prices.forget()
     common: dict[str, Any] = {"engine": "sandbox", "queue": "cpu"}
     engines.announce(
         [
@@ -122,6 +127,19 @@ def test_operation_without_its_engine_has_the_sandboxs_own_parameters(
     answer = tester.post("jobs", {"operation": "generate", "parameters": {"x": 1}})
     assert fields_of(answer) == {("parameters.x", "unknown")}
     problem(owner.post("jobs", painted("a cat")), 503, "engine_unavailable")
+
+
+def test_edit_without_an_image_that_its_task_needs_names_the_image(
+    tester: Person, settings: Settings
+) -> None:
+    settings.DEFAULT_ENGINES = settings.DEFAULT_ENGINES | {"edit": "away"}
+    engines.announce([Edit.spec])
+    for task, missing in (("removal", {"mask"}), ("insertion", {"mask", "reference"})):
+        body = {"operation": "edit", "image": DATA_URL, "parameters": {"task": task}}
+        answer = tester.post("jobs", body)
+        assert fields_of(answer) == {(role, "required") for role in missing}
+        images = dict.fromkeys(missing, DATA_URL)
+        assert tester.post("jobs", body | images).status_code == 202
 
 
 # What it does not see
