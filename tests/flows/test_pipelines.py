@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from nijika.local.demo import PHOTO
-from tests.flows.house import Answer, House
+from tests.flows.house import Answer, House, eventually
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 TIGER = PHOTOS / "animal_white_tiger.jpg"
@@ -174,3 +174,27 @@ def test_damaged_background_image_is_an_invalid_image(home: House) -> None:
     job = ended(home, PHOTO, bg_image=url)
     assert (job["status"], job["charged"]) == ("failed", "0.0000")
     assert job["error"]["code"] == "invalid_image"
+
+
+def test_pipeline_of_a_test_key_is_the_sandbox_and_real_steps_for_nothing(
+    home: House,
+) -> None:
+    email = f"{uuid.uuid4().hex[:12]}@example.org"
+    home.stack.manage("create_user", email, "--credits", "0")
+    key = home.stack.manage("create_key", email, "--test")
+    body = {"operation": "removebg", "image": data_url(PHOTO), "then": STEPS}
+    answer = home.call(
+        "POST",
+        "/api/v1/jobs",
+        key=key,
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status == 202, answer.body
+    job_id = answer.body["id"]
+    job = eventually(
+        lambda: (one := home.job(job_id, key=key))["ended_at"] and one, within_s=30
+    )
+    assert (job["status"], job["engine"]) == ("succeeded", "sandbox"), job["error"]
+    assert (job["charged"], home.entries(job_id)) == ("0.0000", [])
+    assert job["results"][0]["content_type"] == "image/webp"

@@ -1,4 +1,8 @@
-"""How a result is encoded: members that every imaging operation takes."""
+"""How a result is encoded: members that every imaging operation takes.
+
+In a pipeline they are the last step's to say: `x-output` marks them, so that the
+platform refuses them on any other step.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from typing import Any
 
 from gpu_worker.engines.parameters import COLOUR
 
-PROPERTIES: dict[str, Any] = {
+OUTPUT = {"x-output": True}
+_MEMBERS: dict[str, Any] = {
     "format": {
         "enum": ["jpg", "jpeg", "png", "webp", "avif", "gif"],
         "description": "The input's own where it can hold the result; else png where "
@@ -53,6 +58,7 @@ PROPERTIES: dict[str, Any] = {
         "white where nothing is said.",
     },
 }
+PROPERTIES = {name: member | OUTPUT for name, member in _MEMBERS.items()}
 
 
 def _where(name: str, value: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpu_worker.engines.parameters.output import OUTPUT
+
 PREVIEW = 250_000
 FULL = 25_000_000
 SIZES: dict[str, int] = {
@@ -63,6 +65,7 @@ PROPERTIES: dict[str, Any] = {
     },
     "format": {
         "enum": ["png", "webp", "jpg", "jpeg", "zip"],
+        **OUTPUT,
         "default": "png",
         "description": "A jpg has no transparency: it is white where nothing else is. "
         "zip: the colours as color.jpg and the opacity as alpha.png, which is much "

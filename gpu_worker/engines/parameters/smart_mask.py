@@ -62,6 +62,7 @@ PROPERTIES: dict[str, Any] = {
     },
     "format": {
         "enum": ["png"],
+        "x-output": True,
         "default": "png",
         "description": "A grey picture of 8 bits, as large as the image.",
     },

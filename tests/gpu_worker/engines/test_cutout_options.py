@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from gpu_worker import finishing, pixels
+from gpu_worker import finishing, pixels, registry
 from gpu_worker.contract import Step
 from gpu_worker.engines import geometry
 from gpu_worker.engines.base import Input, Item, Picture, Result
 from gpu_worker.engines.classical import Classical
 from gpu_worker.engines.cutout import options
-from gpu_worker.engines.parameters import removebg
+from gpu_worker.engines.parameters import output, removebg
 from gpu_worker.errors import InvalidImage, InvalidParameters, LimitExceeded
 from gpu_worker.pixels import Pixels
 from tests.gpu_worker.engines.pictures import (
@@ -565,3 +565,14 @@ def test_schema_refuses(wanted):
 )
 def test_schema_accepts(wanted):
     assert not refuses(Classical, **wanted)
+
+
+def test_what_says_how_a_file_is_written_is_marked_in_every_engines_schema():
+    """Before the last step of a pipeline it would be ignored, so it is refused there;
+    but not the background of a resize, which is its padding's too."""
+    for key in registry.table():
+        properties = registry.engine_class(key).spec.parameters.get("properties", {})
+        named = {name for name in output.PROPERTIES if name in properties}
+        marked = {name for name in named if properties[name].get("x-output")}
+        own = {"background"} if key[0] == "resize" else set()
+        assert marked == named - own, key

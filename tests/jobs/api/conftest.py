@@ -30,7 +30,7 @@ PARAMETERS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "format": {"enum": ["png", "webp"], "default": "png"},
+        "format": {"enum": ["png", "webp"], "default": "png", "x-output": True},
         "size": {"type": "integer", "minimum": 1, "maximum": 9},
         "crop": {"type": "boolean"},
         "note": {"type": "string", "maxLength": 20},

@@ -34,8 +34,8 @@ CROP: dict[str, Any] = {
     "properties": {
         "width": {"type": "integer", "minimum": 1},
         "gravity": {"enum": ["centre", "north"], "default": "centre"},
-        "format": {"enum": ["png", "webp"]},
-        "quality": {"type": "integer", "default": 85},
+        "format": {"enum": ["png", "webp"], "x-output": True},
+        "quality": {"type": "integer", "default": 85, "x-output": True},
     },
 }
 
