@@ -194,7 +194,12 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
         "operation": {"const": operation.name},
         "engine": {"enum": [one.engine for one in operation.engines]},
         "parameters": _parameters(spec.parameters),
-        "metadata": {"type": "object", "maxProperties": METADATA_KEYS},
+        "metadata": {
+            "type": "object",
+            "maxProperties": METADATA_KEYS,
+            "description": "Given back unchanged. With a test key a text as `sandbox` "
+            "asks for delays and errors: `delay:5 fail:engine_failed`.",
+        },
     }
     if _followers():
         properties["then"] = _ref("Then")

@@ -28,6 +28,7 @@ def test_account_shows_credits_and_limits(owner: Person) -> None:
             "upload_bytes": 50_000_000,
             "image_pixels": 50_000_000,
             "image_side_px": 16_000,
+            "unfinished_test_jobs": 20,
         },
         "test": False,
     }

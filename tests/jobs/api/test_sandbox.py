@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -166,7 +166,12 @@ def test_image_of_the_other_modes_job_is_not_there(
         job_id = one.submit()["id"]
         succeed(worker, job_id)
         body = {"operation": "removebg", "image": f"job:{job_id}{which}"}
-        assert fields_of(other.post("jobs", body)) == {("image", "not_found")}
+        unknown = {"operation": "removebg", "image": f"job:{uuid4()}{which}"}
+        refusals = [
+            problem(other.post("jobs", it), 422, "validation_error")
+            for it in (body, unknown)
+        ]
+        assert refusals[0]["errors"] == refusals[1]["errors"]
         assert one.post("jobs", body).status_code == 202
 
 
