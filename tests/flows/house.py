@@ -138,7 +138,11 @@ class House:
             job = self.job(job_id)
             return job if job["status"] in ENDS else None
 
-        return eventually(look, within_s=within_s)
+        try:
+            return eventually(look, within_s=within_s)
+        except AssertionError:
+            self.tell_all(job_id)
+            raise
 
     def until(self, job_id: str, status: str, *, within_s: float = 20) -> Any:
         def look() -> Any:
@@ -188,7 +192,7 @@ class House:
         eventually(look, within_s=within_s)
 
     @contextmanager
-    def another(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    def another(self, name: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         """A second process of the same line of the Procfile, unsupervised."""
         command = self.stack.supervisor.programs[name].command
         log = (self.stack.folder / "logs" / f"another-{name}.log").open("wb")
@@ -196,7 +200,7 @@ class House:
             f"exec {command}",
             shell=True,
             cwd=ROOT,
-            env=self.stack.environment,
+            env=self.stack.environment | settings,
             stdout=log,
             stderr=log,
         )
@@ -225,6 +229,14 @@ class House:
             server.process.send_signal(signal.SIGCONT)
 
     # As an auditor
+
+    def tell_all(self, job_id: str) -> None:
+        """All about a job that does not end, for the test's report."""
+        row = self.sql("SELECT to_jsonb(j) FROM jobs_job j WHERE id = %s", job_id)
+        print(row, self.events(job_id), sep="\n")
+        print(self.sql("SELECT to_jsonb(w), now() FROM jobs_worker w"))
+        for log in sorted((self.stack.folder / "logs").glob("*.log")):
+            print(f"--- {log.name}", *log.read_text().splitlines()[-15:], sep="\n")
 
     def sql(self, query: str, *parameters: Any) -> list[Any]:
         url = self.stack.environment["DATABASE_URL"]
