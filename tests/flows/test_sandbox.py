@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from jobs.errors import JOB_CODES
+from tests.engines import DEFAULT_ENGINES
 from tests.flows.house import Answer, House
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -150,6 +151,11 @@ WORKS: dict[str, tuple[dict[str, Any], str, tuple[int, int]]] = {
         PHOTO_PX,
     ),
     "white-balance": ({"image": IMAGE}, JPEG, PHOTO_PX),
+    "smart-mask": (
+        {"image": IMAGE, "parameters": {"points": [[PHOTO_PX[0] // 2, 100]]}},
+        PNG,
+        PHOTO_PX,
+    ),
     "shadow": ({"image": CUTOUT}, PNG, CUTOUT_PX),
     "compose": (
         {"image": CUTOUT, "parameters": {"color": "#ff8800", "format": "jpg"}},
@@ -157,6 +163,10 @@ WORKS: dict[str, tuple[dict[str, Any], str, tuple[int, int]]] = {
         CUTOUT_PX,
     ),
 }
+
+
+def test_every_operation_is_tested() -> None:
+    assert set(WORKS) == set(DEFAULT_ENGINES)
 
 
 @pytest.mark.parametrize("operation", WORKS)
