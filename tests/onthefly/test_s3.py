@@ -51,8 +51,8 @@ def test_kept_picture_is_a_redirect_to_a_presigned_url(
     address = f"/img/{row.account}/{signature}{path}"
     fresh = Client().get(address)
     assert (fresh.status_code, fresh["Content-Type"]) == (200, "image/png")
-    eventually(lambda: list(store().list(renditions.ROOT)) or None, within_s=5)
-    again = eventually(lambda: _if(Client().get(address), 302), within_s=5)
+    eventually(lambda: list(store().list(renditions.ROOT)) or None, within_s=20)
+    again = eventually(lambda: _if(Client().get(address), 302), within_s=20)
     assert again["Cache-Control"] == "public, max-age=60"
     with urllib.request.urlopen(again["Location"]) as answer:
         assert answer.read() == fresh.content
