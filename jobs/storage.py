@@ -10,6 +10,7 @@ store, a presigned URL for S3 (GET to read, PUT to write).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -118,7 +119,9 @@ class LocalStore:
     """A folder. Files appear by rename, after fsync of the file, then of its folder."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        # A disk that is away now is no reason to know no locations on it.
+        with contextlib.suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()
 
     def write(self, key: str, content: bytes | BinaryIO) -> None:

@@ -251,3 +251,17 @@ def test_settings_choose_the_store(settings: object, tmp_path: Path, aws: None) 
     settings.STORAGE_URL = "ftp://elsewhere"
     with pytest.raises(ValueError, match="NIJIKA_STORAGE_URL"):
         storage.store()
+
+
+def test_folder_that_is_away_is_trouble_for_files_and_not_for_locations(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "disk"
+    root.write_text("no folder: the disk is not mounted")
+    store = LocalStore(root)
+    assert store.read_location("inputs/1/0") == f"file://{root}/inputs/1/0"
+    with pytest.raises(StorageUnavailable):
+        store.write("inputs/1/0", b"x")
+    assert not store.healthy()
+    root.unlink()
+    store.write("inputs/1/0", b"x")
