@@ -27,6 +27,7 @@ ENGINES = ",".join(
         ("batched", "Batched"),
         ("misbehave", "Misbehaving"),
         ("device", "Device"),
+        ("removebg", "DeviceCutout"),
         ("paint", "Paint"),
     ]
 )

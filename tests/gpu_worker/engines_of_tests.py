@@ -186,6 +186,35 @@ class Device:
         return result(made.arrays["bytes"].tobytes().decode(), **made.details)
 
 
+class DeviceCutout:
+    """A cut-out on a device: what is rather red is the subject."""
+
+    spec = spec("removebg", queue="device")
+    placement = "device"
+
+    @staticmethod
+    def decode(item: Item) -> dict[str, Any]:
+        from gpu_worker.engines.cutout import options
+
+        return {"picture": options.picture(item)}
+
+    def load(self) -> None:
+        pass
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Any]:
+        pictures = [item.arrays["picture"] for item in batch]
+        return [Arrays(arrays={"alpha": (p[..., 0] > 128) * 255}) for p in pictures]
+
+    @staticmethod
+    def encode(item: Item, made: Arrays) -> tuple[Picture, ...]:
+        import numpy as np
+
+        from gpu_worker.engines.cutout import options
+
+        rgba = np.dstack([options.picture(item), made.arrays["alpha"]])
+        return (Picture(pixels=rgba.astype(np.uint8)),)
+
+
 def note(*items: Item) -> None:
     """A line per run in the file that the job names: what ran, and how often."""
     for item in items:

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from gpu_worker.contract import InputFile, Step
 from tests.gpu_worker.platform import wait_until
 
 
@@ -29,6 +31,34 @@ def test_device_jobs_of_a_message_share_a_batch(
     device_worker.send(*jobs)
     ended = platform.ended(*jobs)
     assert max(job.report.results[0].details["batch"] for job in ended) > 1
+
+
+def test_cut_out_on_a_device_has_the_options_and_steps_of_any_other(
+    device_worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    photo, ground = tmp_path / "photo.png", tmp_path / "ground.png"
+    shown = Image.new("RGB", (100, 60), "navy")
+    shown.paste("red", (20, 10, 60, 40))
+    shown.save(photo)
+    Image.new("RGB", (10, 10), "lime").save(ground)
+    job = platform.job(
+        "removebg",
+        parameters={"crop": True, "crop_margin": "10px", "roi": "0% 0% 40px 60px"},
+        inputs=(
+            InputFile(role="image", location=f"file://{photo}"),
+            InputFile(role="bg_image", location=f"file://{ground}"),
+        ),
+        then=(Step(operation="resize", parameters={"width": 20, "format": "png"}),),
+    )
+    device_worker.send(job)
+    [ended] = platform.ended(job)
+    assert ended.report.failure is None, ended.report.failure
+    [made] = ended.report.results
+    with Image.open(platform.folder / made.key) as picture:
+        # The subject's part in the region is 20 x 30; with its margin 40 x 50.
+        assert (picture.format, picture.size) == ("PNG", (20, 25))
+        assert picture.getpixel((2, 2)) == (0, 255, 0)
+        assert picture.getpixel((10, 12)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(
