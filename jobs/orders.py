@@ -210,7 +210,9 @@ def _asked(step: Step, *, is_last: bool) -> _Asked:
         raise BadFields(FieldError("operation", "no_step", what))
     if problems := _output_problems(spec, step.parameters, is_last=is_last):
         raise BadFields(*problems)
-    return spec, engines.validate_parameters(spec, step.parameters)
+    given = engines.validate_parameters(spec, step.parameters)
+    engines.check_images(spec, given, ())
+    return spec, given
 
 
 def _under(path: str, bad: BadFields) -> list[FieldError]:

@@ -20,6 +20,8 @@ ROOM = DATA / "photos" / "interior_bedroom.jpg"
 BROKEN = DATA / "formats" / "jpeg_truncated.jpg"
 PHONE = DATA / "formats" / "heic_iphone_12mp.heic"
 IMAGING = "0.0010"
+WRONG_ORDER = {"mode": "fixed", "low": 300}
+FILLED = {"color": "#fff", "fit": "fill"}
 MODEL, FACES = {"model": "RealESRGAN_x4plus"}, {"face_enhance": True}
 
 
@@ -43,7 +45,7 @@ PICTURES: list[tuple[str, dict[str, Any], str, tuple[int, int], str]] = [
 # operation, image, what else is sent, the job's error
 FAILURES: list[tuple[str, Path, dict[str, Any], str]] = [
     ("extract", TIGER, {}, "invalid_parameters"),
-    ("compose", TIGER, {}, "invalid_parameters"),
+    ("canny", TIGER, {"parameters": WRONG_ORDER}, "invalid_parameters"),
     ("inpaint", TIGER, {"mask": BROKEN}, "invalid_image"),
     ("canny", BROKEN, {}, "invalid_image"),
     ("white-balance", BROKEN, {}, "invalid_image"),
@@ -54,6 +56,9 @@ FAILURES: list[tuple[str, Path, dict[str, Any], str]] = [
 REFUSALS: list[tuple[str, dict[str, Any], str, str]] = [
     ("inpaint", {}, "mask", "required"),
     ("canny", {"mask": ALPHA}, "mask", "unknown"),
+    ("compose", {}, "parameters", "required"),
+    ("compose", {"parameters": FILLED}, "reference", "required"),
+    ("canny", {"then": [{"operation": "compose"}]}, "then.0.parameters", "required"),
     ("canny", {"parameters": {"low": 5}}, "parameters.low", "unknown"),
     ("upscale", {"parameters": {"scale": 7}}, "parameters.scale", "range"),
     ("upscale", {"parameters": MODEL}, "parameters.model", "unsupported"),

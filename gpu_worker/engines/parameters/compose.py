@@ -41,9 +41,9 @@ PROPERTIES: dict[str, Any] = {
     "gradient": GRADIENT | {"description": "Fill the background with it."},
     "fit": {
         "enum": ["cover", "contain", "fill"],
-        "default": "cover",
-        "description": "How a reference image fills the background. cover: all of it, "
-        "cropped. contain: whole, with the colour or gradient around. fill: stretched.",
+        "description": "How a reference image fills the background. cover (where "
+        "nothing is said): all of it, cropped. contain: whole, with the colour or "
+        "gradient around. fill: stretched.",
     },
     "width": SIDE
     | {
@@ -69,5 +69,10 @@ PROPERTIES: dict[str, Any] = {
     "y": SHARE | {"default": 0.5, "description": "Where it stands: 0 top, 1 bottom."},
 }
 RULES: dict[str, Any] = {
-    "dependentSchemas": {"color": {"properties": {"gradient": False}}}
+    "dependentSchemas": {"color": {"properties": {"gradient": False}}},
+    # With the images that come along, each as a member here.
+    "x-images": {
+        "anyOf": [{"required": [name]} for name in ("color", "gradient", "reference")],
+        "dependentRequired": {"fit": ["reference"]},
+    },
 }
