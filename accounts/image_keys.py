@@ -78,6 +78,11 @@ def find(account: str) -> Holder | None:
     return known[1]
 
 
+def is_active(user_id: int) -> bool:
+    """Whether the user is not suspended, as of now."""
+    return User.objects.filter(pk=user_id, suspended_at=None).exists()
+
+
 def forget() -> None:
     """Read every account anew: for tests."""
     _known.clear()

@@ -5,7 +5,7 @@
 - A row without `claim` and with `file` is ready until `expires_at`; a claim is a lease.
   Whoever wants what is neither ready nor claimed claims it, in one statement.
 - A picture of a job's file ends when the job's files do, and is not shown from the
-  moment on at which the job is erased; a suspended account's are not shown either.
+  moment on at which the job is erased.
 - A file is never replaced: each making has a folder of its own. The sweep takes what no
   row names, and the oldest beyond the cache's limit.
 """
@@ -254,7 +254,6 @@ SELECT key, user_id, file, content_type, sha256,
 FROM jobs_rendition AS rendition
 WHERE key = ANY(%s::text[]) AND file <> ''
   AND rendition.expires_at > statement_timestamp() AND {_SOURCE_LIVES}
-  AND (SELECT suspended_at FROM accounts_user WHERE id = user_id) IS NULL
 """
 
 _CLAIMED = """

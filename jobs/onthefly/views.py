@@ -111,7 +111,7 @@ class FileView(View):
     def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
         match = _FILE.fullmatch(name)
         kept = renditions.find(match[1]) if match else None
-        if kept is None or kept.name != name:
+        if kept is None or kept.name != name or not image_keys.is_active(kept.user_id):
             raise NotFound
         use.served(kept.user_id)
         try:

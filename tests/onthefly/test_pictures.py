@@ -303,13 +303,25 @@ def test_rotated_key_ends_what_the_old_one_signed(home: House) -> None:
 def test_suspended_account_signs_nothing(home: House, tiger: str) -> None:
     home.stack.manage("create_user", "ended@example.org")
     signer = signer_of(home, "ended@example.org")
-    assert signer.get("w:20", tiger).status == 200
+    made = signer.get("w:20", tiger)
+    eventually(lambda: _kept(home, made) or None, within_s=20)
+    file = f"/api/images/files/{_key(home, made)}.jpg"
+    assert get(home, file).body == made.body
     home.sql(
         "UPDATE accounts_user SET suspended_at = now() WHERE email = %s",
         "ended@example.org",
     )
     refused = eventually(lambda: _if(signer.get("w:20", tiger), 403), within_s=20)
     problem(refused, 403, "account_suspended")
+    problem(get(home, file), 404, "not_found")
+
+
+def _key(home: House, answer: Answer) -> str:
+    tag = answer.headers["ETag"].strip('"')
+    query = "SELECT key FROM jobs_rendition WHERE sha256 LIKE %s || '%%' AND user_id ="
+    latest = "(SELECT max(user_id) FROM jobs_rendition)"
+    [(key,)] = home.sql(f"{query} {latest}", tag)
+    return str(key)
 
 
 # What goes wrong
