@@ -36,6 +36,13 @@ def test_plan_of_jobs_named_by_their_ids_reads_no_backlog(name: str) -> None:
     assert not used & OF_THE_BACKLOG
 
 
+@pytest.mark.django_db
+def test_plan_of_waiting_test_jobs_reads_no_live_ones() -> None:
+    plan = plan_of(dispatch._TESTS_WAIT, {"queue": "cpu"})
+    used = {one.get("Index Name") for one in nodes(plan)}
+    assert used & {*OF_THE_BACKLOG, "job_waiting_test"} == {"job_waiting_test"}
+
+
 def plan_of(text: str, given: dict[str, Any]) -> dict[str, Any]:
     """The plan that a prepared statement keeps, whatever its values."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))

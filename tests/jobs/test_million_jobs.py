@@ -110,6 +110,15 @@ def test_choosing_among_very_many_jobs_costs_only_by_waiting_users(
     assert found["Plan"]["Shared Hit Blocks"] < 10 * USERS
 
 
+def test_looking_for_test_jobs_costs_nothing_beside_live_ones(
+    crowd: Connection,
+) -> None:
+    found = plan(crowd, dispatch._TESTS_WAIT)
+    assert found["Plan"]["Shared Hit Blocks"] < 10
+    found = plan(crowd, dispatch._PICK_TESTS, spare_runs=8)
+    assert found["Plan"]["Shared Hit Blocks"] < 100
+
+
 def test_no_statement_of_control_reads_all_jobs(crowd: Connection) -> None:
     ids = [one.id for one in dispatch.pick(crowd, "cpu")]
     each: dict[str, Any] = {"ids": ids, "messages": ids, "dispatches": [0] * len(ids)}
