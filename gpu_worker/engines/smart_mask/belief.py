@@ -10,18 +10,18 @@ elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from gpu_worker.engines.smart_mask.pieces import Floats, Indices, Pieces
 
-ROUNDS = 5
+ROUNDS = 4
 SURE = 100.0
-COLOUR_WEIGHT = 0.6
-GUESS_WEIGHT = 0.6
 ALIKE = 6.0
 LEAST_LINK = 0.03
+# In a box a point tells less: much of the object may be unlike it.
+POINTS_WITHIN = 0.25
 # Log odds of 0.02 and 0.98.
 MOST_ODDS = 3.9
 
@@ -29,18 +29,22 @@ MOST_ODDS = 3.9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
     """One way to guess: what a border between superpixels costs, and how much
-    neighbours count."""
+    neighbours, colours and the first guess count."""
 
     step: float = 1.5
     smooth: float = 3.0
+    colour: float = 0.6
+    guess: float = 0.6
 
 
 MANNERS = (
     Manner(),
     Manner(step=0.7),
     Manner(step=3.0),
-    Manner(smooth=6.0),
-    Manner(smooth=1.5),
+    Manner(smooth=6.0, colour=0.9),
+    Manner(smooth=1.5, colour=0.3),
+    Manner(guess=1.2, colour=0.3),
+    Manner(guess=0.3, colour=0.9),
 )
 
 
@@ -50,13 +54,15 @@ class Seeds:
 
     `ends` is what each superpixel costs as a place where the object has ended: inf for
     most, 0 at a limit, more where the object may well go on, cut by the image's border.
-    `odds` are log odds of being the object, from what is not a distance.
+    `odds` are log odds of being the object, from what is not a distance. `within`: the
+    object is known to lie within limits, those of a box.
     """
 
     on_object: Indices
     beside: Indices
     ends: Floats
-    odds: Floats = field(default_factory=lambda: np.float32(0))  # type: ignore[arg-type, return-value]
+    odds: Floats
+    within: bool
 
 
 def of(pieces: Pieces, seeds: Seeds, manner: Manner) -> Floats:
@@ -66,7 +72,7 @@ def of(pieces: Pieces, seeds: Seeds, manner: Manner) -> Floats:
     links = _links(pieces) * np.float32(manner.smooth)
     for _ in range(ROUNDS):
         colour = _colour_odds(pieces, likely)
-        wanted = _share(COLOUR_WEIGHT * colour + GUESS_WEIGHT * guess)
+        wanted = _share(manner.colour * colour + manner.guess * guess)
         likely = _compromise(pieces, links, wanted, seeds)
     return likely
 
@@ -74,18 +80,18 @@ def of(pieces: Pieces, seeds: Seeds, manner: Manner) -> Floats:
 def _guess(pieces: Pieces, seeds: Seeds, manner: Manner) -> Floats:
     """Log odds by distances: nearer to the object's seeds than to its ends."""
     ends = pieces.distance(_but(seeds), step=manner.step)
-    odds = np.zeros(pieces.count, np.float32)
+    odds = seeds.odds.copy()
+    if seeds.within:
+        usual = np.median(ends[ends > 0]) if (ends > 0).any() else 1.0
+        odds += 0.5 * np.log((ends + 1e-3) / (usual + 1e-3))
     if len(seeds.on_object):
         start = np.full(pieces.count, np.inf, np.float32)
         start[seeds.on_object] = 0
-        object_ = pieces.distance(start, step=manner.step)
-        odds = 2 * np.log((ends + 1e-3) / (object_ + 1e-3))
-        odds = np.clip(odds, -MOST_ODDS, MOST_ODDS)
-    elif np.isfinite(seeds.ends).any():
-        inside = ends[np.isinf(seeds.ends)]
-        usual = np.median(inside) if len(inside) else 1
-        odds = 0.5 * np.log((ends + 1e-3) / (usual + 1e-3))
-    return np.clip(odds + seeds.odds, -MOST_ODDS, MOST_ODDS)
+        seen = pieces.distance(start, step=manner.step)
+        weight = POINTS_WITHIN if seeds.within else 2.0
+        nearer = weight * np.log((ends + 1e-3) / (seen + 1e-3))
+        odds += np.clip(nearer, -MOST_ODDS, MOST_ODDS)
+    return np.clip(odds, -MOST_ODDS, MOST_ODDS)
 
 
 def _but(seeds: Seeds) -> Floats:
@@ -97,7 +103,7 @@ def _but(seeds: Seeds) -> Floats:
 
 
 def _share(odds: Floats) -> Floats:
-    return 1 / (1 + np.exp(-odds))
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)
 
 
 def _links(pieces: Pieces) -> Floats:
@@ -113,7 +119,8 @@ def _colour_odds(pieces: Pieces, likely: Floats) -> Floats:
     inside, outside = pieces.areas * likely, pieces.areas * (1 - likely)
     as_object = pieces.kin @ inside / max(float(inside.sum()), 1e-6)
     as_rest = pieces.kin @ outside / max(float(outside.sum()), 1e-6)
-    return np.log((as_object + 1e-6) / (as_rest + 1e-6))
+    odds = np.log((as_object + 1e-6) / (as_rest + 1e-6))
+    return odds.astype(np.float32)
 
 
 def _compromise(pieces: Pieces, links: Floats, wanted: Floats, seeds: Seeds) -> Floats:
