@@ -42,6 +42,10 @@ class SmartMaskView(OrderFace):
         )
         auto = fields.flag("auto_detect", default=False) or self.always_auto
         guidance = _guidance(fields, parameters, auto=auto)
+        if self.always_auto:
+            parameters["border_adjustment"] = (
+                parameters.get("border_adjustment") or AUTO_BORDER
+            )
         return Order(
             operation="smart-mask",
             engine=ENGINES[model],
@@ -88,6 +92,8 @@ def _guidance(fields: Fields, parameters: dict[str, Any], *, auto: bool) -> list
         parameters["box"] = _inside(prompts["box"])
         return []
     if mask:
+        # With nothing white in it, it is as good as none.
+        parameters["auto"] = True
         return mask
     if not auto:
         what = "is missing, and so are bbox, mask and auto_detect"
