@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from jobs import lifecycle
-from jobs.models import Engine, Job, JobEvent, KeptReport, Worker
+from jobs.models import Engine, Job, JobEvent, KeptReport, RenditionUse, Worker
 from nijika.errors import NijikaError
 
 MOST_CANCELLED = 200
@@ -138,3 +138,12 @@ class EngineAdmin(ReadOnlyAdmin):
 class KeptReportAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "job_id", "reason")
     ordering = ("-id",)
+
+
+@admin.register(RenditionUse)
+class RenditionUseAdmin(ReadOnlyAdmin):
+    list_display = ("day", "user", "made", "served")
+    list_filter = ("day",)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    ordering = ("-day", "user")
