@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ STEPS: list[dict[str, Any]] = [
 ]
 CHARGED = [("hold", "-0.0130"), ("settle", "0.0000")]
 RELEASED = [("hold", "-0.0130"), ("settle", "0.0130")]
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[House]:
+    """The house of the other flows. Where nothing is broken in it, its books are looked
+    at once, after all tests."""
+    home: House = request.getfixturevalue("home")
+    yield home
+    home.check_ledger()
 
 
 def data_url(path: Path) -> str:
@@ -58,23 +68,23 @@ def result(home: House, job: Any) -> bytes:
     return data
 
 
-def test_pipeline_is_one_job_with_one_charge_and_one_file(home: House) -> None:
-    job = ended(home, then=STEPS)
+def test_pipeline_is_one_job_with_one_charge_and_one_file(stack: House) -> None:
+    job = ended(stack, then=STEPS)
     assert (job["status"], job["error"]) == ("succeeded", None)
     assert job["price"] == job["charged"] == "0.0130"
-    assert home.entries(job["id"]) == CHARGED
-    assert len(job["results"]) == len(home.stored(job["id"])) == 1
-    assert home.events(job["id"]) == ["queued", "started", "succeeded"]
+    assert stack.entries(job["id"]) == CHARGED
+    assert len(job["results"]) == len(stack.stored(job["id"])) == 1
+    assert stack.events(job["id"]) == ["queued", "started", "succeeded"]
     [shown] = job["results"]
     assert shown["content_type"] == "image/webp"
     assert shown["details"].keys() >= {"confidence", "uncertain"}
-    with Image.open(io.BytesIO(result(home, job))) as picture:
+    with Image.open(io.BytesIO(result(stack, job))) as picture:
         assert picture.size == (shown["width_px"], shown["height_px"])
         assert picture.size < (1000, 667)  # cropped to the tiger
         assert picture.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
 
 
-def test_pipeline_comes_by_form_as_well(home: House) -> None:
+def test_pipeline_comes_by_form_as_well(stack: House) -> None:
     boundary = uuid.uuid4().hex
     fields = {
         "operation": "resize",
@@ -90,28 +100,28 @@ def test_pipeline_comes_by_form_as_well(home: House) -> None:
     body += f"--{boundary}\r\n{head}\r\n\r\n".encode() + TIGER.read_bytes()
     body += f"\r\n--{boundary}--\r\n".encode()
     kind = f"multipart/form-data; boundary={boundary}"
-    answer = home.call(
+    answer = stack.call(
         "POST", "/api/v1/jobs", body=body, headers={"Content-Type": kind}
     )
     assert answer.status == 202, answer.body
-    job = home.end_of(answer.body["id"])
+    job = stack.end_of(answer.body["id"])
     assert (job["status"], job["charged"]) == ("succeeded", "0.0020")
-    with Image.open(io.BytesIO(result(home, job))) as picture:
+    with Image.open(io.BytesIO(result(stack, job))) as picture:
         assert (picture.format, picture.size) == ("PNG", (300, 200))
 
 
 def test_pipeline_that_fails_in_its_last_step_costs_nothing_at_all(
-    home: House,
+    stack: House,
 ) -> None:
     impossible = {"operation": "crop", "parameters": {"x": 9000, "width": 10}}
-    job = ended(home, then=[*STEPS[:2], impossible])
+    job = ended(stack, then=[*STEPS[:2], impossible])
     assert (job["status"], job["charged"]) == ("failed", "0.0000")
     assert job["error"]["code"] == "invalid_parameters"
     assert job["error"]["retryable"] is False
-    assert home.entries(job["id"]) == RELEASED
-    assert home.stored(job["id"]) == []
+    assert stack.entries(job["id"]) == RELEASED
+    assert stack.stored(job["id"]) == []
     # And the worker lives.
-    assert ended(home, PHOTO)["status"] == "succeeded"
+    assert ended(stack, PHOTO)["status"] == "succeeded"
 
 
 def test_pipeline_is_run_again_when_its_worker_dies_and_charged_once(
@@ -137,20 +147,20 @@ def test_cancelled_pipeline_gives_all_credits_back(home: House) -> None:
 # Options of a cut-out
 
 
-def test_background_image_and_shadow(home: House) -> None:
+def test_background_image_and_shadow(stack: House) -> None:
     parameters = {"format": "jpg", "add_shadow": True, "scale": "60%"}
     room = data_url(PHOTOS / "interior_bedroom.jpg")
-    job = ended(home, bg_image=room, parameters=parameters)
+    job = ended(stack, bg_image=room, parameters=parameters)
     assert job["status"] == "succeeded", job["error"]
     assert job["results"][0]["details"]["shadow"] is True
-    with Image.open(io.BytesIO(result(home, job))) as picture:
+    with Image.open(io.BytesIO(result(stack, job))) as picture:
         assert (picture.format, picture.size) == ("JPEG", (1000, 667))
 
 
-def test_zip_has_colours_and_opacity_apart(home: House) -> None:
-    job = ended(home, PHOTO, parameters={"format": "zip"})
+def test_zip_has_colours_and_opacity_apart(stack: House) -> None:
+    job = ended(stack, PHOTO, parameters={"format": "zip"})
     assert job["results"][0]["content_type"] == "application/zip"
-    with zipfile.ZipFile(io.BytesIO(result(home, job))) as archive:
+    with zipfile.ZipFile(io.BytesIO(result(stack, job))) as archive:
         assert archive.namelist() == ["color.jpg", "alpha.png"]
         with Image.open(archive.open("alpha.png")) as opacity:
             assert (opacity.mode, opacity.size) == ("L", (680, 440))
@@ -160,30 +170,30 @@ def test_zip_has_colours_and_opacity_apart(home: House) -> None:
     "parameters", [{"roi": "50% 50% 20% 20%"}, {"roi": "2000px 0px 3000px 10px"}]
 )
 def test_what_this_image_makes_impossible_is_said_and_free(
-    home: House, parameters: dict[str, Any]
+    stack: House, parameters: dict[str, Any]
 ) -> None:
-    job = ended(home, PHOTO, parameters=parameters)
+    job = ended(stack, PHOTO, parameters=parameters)
     assert job["error"]["code"] == "invalid_parameters"
     assert "roi" in job["error"]["message"]
-    assert home.entries(job["id"]) == [("hold", "-0.0100"), ("settle", "0.0100")]
+    assert stack.entries(job["id"]) == [("hold", "-0.0100"), ("settle", "0.0100")]
 
 
-def test_damaged_background_image_is_an_invalid_image(home: House) -> None:
+def test_damaged_background_image_is_an_invalid_image(stack: House) -> None:
     cut_short = TIGER.read_bytes()[:20_000]
     url = "data:image/jpeg;base64," + base64.b64encode(cut_short).decode()
-    job = ended(home, PHOTO, bg_image=url)
+    job = ended(stack, PHOTO, bg_image=url)
     assert (job["status"], job["charged"]) == ("failed", "0.0000")
     assert job["error"]["code"] == "invalid_image"
 
 
 def test_pipeline_of_a_test_key_is_the_sandbox_and_real_steps_for_nothing(
-    home: House,
+    stack: House,
 ) -> None:
     email = f"{uuid.uuid4().hex[:12]}@example.org"
-    home.stack.manage("create_user", email, "--credits", "0")
-    key = home.stack.manage("create_key", email, "--test")
+    stack.stack.manage("create_user", email, "--credits", "0")
+    key = stack.stack.manage("create_key", email, "--test")
     body = {"operation": "removebg", "image": data_url(PHOTO), "then": STEPS}
-    answer = home.call(
+    answer = stack.call(
         "POST",
         "/api/v1/jobs",
         key=key,
@@ -193,8 +203,8 @@ def test_pipeline_of_a_test_key_is_the_sandbox_and_real_steps_for_nothing(
     assert answer.status == 202, answer.body
     job_id = answer.body["id"]
     job = eventually(
-        lambda: (one := home.job(job_id, key=key))["ended_at"] and one, within_s=30
+        lambda: (one := stack.job(job_id, key=key))["ended_at"] and one, within_s=30
     )
     assert (job["status"], job["engine"]) == ("succeeded", "sandbox"), job["error"]
-    assert (job["charged"], home.entries(job_id)) == ("0.0000", [])
+    assert (job["charged"], stack.entries(job_id)) == ("0.0000", [])
     assert job["results"][0]["content_type"] == "image/webp"
