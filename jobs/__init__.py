@@ -3,6 +3,7 @@
 In the order in which a job meets them:
 
     api/          reads requests strictly, answers, documents itself
+    faces/        the old systems' paths, over the same orders
     orders        from what is asked for to what may become a job; with
                   inputs, images, image_headers, strict_json, engines, schemas
     submission    accepts many at once; combiner, groups, intake are its parts
@@ -17,6 +18,7 @@ In the order in which a job meets them:
     control       the loops that run all this; control_signs, positions
     storage       files, in a folder or in S3
     news          who is told that a job changed
+    waiting       who waits for a job's end, without a thread
     books         whether everything adds up
     sql, unpooled, statistics    how we speak with PostgreSQL
 """
