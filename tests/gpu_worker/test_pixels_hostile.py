@@ -15,12 +15,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gpu_worker import pixels
-from gpu_worker.errors import InvalidImage
-from gpu_worker.pixels import header
+from gpu_worker.errors import InvalidImage, LimitExceeded
+from gpu_worker.pixels import header, libvips
 from tests.gpu_worker.engines.pictures import FORMATS
 
 DECODER = """
@@ -98,6 +99,52 @@ def test_postscript_under_another_name_starts_no_interpreter(tmp_path):
     seen = decode(*files, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert [one["outcome"] for one in seen] == ["invalid_image"] * 3
     assert not touched.exists()
+
+
+def test_libvips_has_no_loaders_but_those_that_are_used():
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    gif = (FORMATS / "gif_animated_transparent.gif").read_bytes()
+    for load, data in (("svgload_buffer", svg), ("gifload_buffer", gif)):
+        with pytest.raises(libvips.Error, match="blocked"):
+            getattr(libvips.Image, load)(data)
+    for data in (svg, gif, b"VIPS" + bytes(64)):
+        with pytest.raises(libvips.Error):
+            libvips.Image.new_from_buffer(data, "")
+    with pytest.raises(libvips.Error):
+        libvips.Image.rawload(str(FORMATS / "bmp_rgb24.bmp"), 8, 8, 3)
+
+
+def test_the_size_of_a_png_is_told_without_reading_its_pixels():
+    """What is asked before a limit is held against it must cost nothing."""
+    cut = _png(5000, 9000)[:2000]
+    assert pixels.upright_size(cut) == (5000, 9000)
+
+
+def test_an_animation_of_too_many_frames_is_refused_only_where_all_are_wanted():
+    frames = [Image.new("P", (2, 2), number % 2) for number in range(1002)]
+    for frame in frames:
+        frame.putpalette([0, 0, 0, 255, 255, 255])
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(LimitExceeded, match="too many frames"):
+        pixels.read(out.getvalue(), frames=True)
+    assert pixels.read(out.getvalue()).frames == ()
+
+
+def test_a_large_png_that_is_to_be_small_is_never_whole_in_memory(tmp_path):
+    noise = np.random.default_rng(2).integers(0, 256, (40, 60, 3), np.uint8)
+    data = pixels.encode(np.tile(noise, (100, 100, 1)), "png").data
+    files = [FORMATS / "png_grey_alpha.png", _kept(tmp_path, "large.png", data)]
+    script = DECODER.replace("(Path(path))", "(Path(path), enough_px=(60, 40))")
+    child = subprocess.run(
+        [sys.executable, "-c", script, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = (json.loads(line) for line in child.stdout.splitlines())
+    assert after["outcome"] == [40, 60, 3]
+    assert after["peak_mb"] - before["peak_mb"] < 40  # the bitmap has 72
 
 
 def test_files_cut_short_are_refused_or_filled_and_never_crash(tmp_path):
