@@ -27,6 +27,7 @@ OPEN_FROM, OPEN_TO = 0.15, 0.85
 LEAST_PART = 0.2
 LEAST_HOLE = 0.005
 MOST_LOSS = 0.15
+SLIT = np.ones((3, 3), np.uint8)
 
 # What the image's borders cost as the object's end: objects are cut by them, and most
 # by the lower one.
@@ -245,7 +246,9 @@ def _grabcut(view: _View, voted: Floats) -> Mask:
 
 def _cleaned(mask: Mask, view: _View) -> Mask:
     """The parts that were pointed at, else those that are not small beside the
-    largest; without tiny holes."""
+    largest; without slits and tiny holes."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, SLIT)
+    mask = (closed > 0) & ~view.beside
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return mask

@@ -20,7 +20,7 @@ from gpu_worker.engines.smart_mask import pieces
 from gpu_worker.engines.smart_mask.pieces import Pieces
 from gpu_worker.pixels import Pixels
 
-MIDDLE_SIDE_PX = 1600
+MIDDLE_SIDE_PX = 1280
 WORK_SIDE_PX = 320
 LEAST_SIDE_PX = 24
 KEPT = 4
