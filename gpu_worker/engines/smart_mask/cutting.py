@@ -34,7 +34,13 @@ SLIT = np.ones((3, 3), np.uint8)
 BORDER, LOWER_BORDER = 6.0, 12.0
 # Nearer the middle of a box is likelier: log odds from there to its outline.
 BOX_ODDS, BOX_SLOPE = 0.6, 3.0
-GUIDE_INSIDE, GUIDE_OUTSIDE, GUIDE_REACH = 2.0, 3.0, 0.5
+
+# A guiding mask this compact and large is painted over the object; else it is strokes
+# that lie within the object.
+PAINTED_DEPTH, PAINTED_SHARE = 0.2, 0.01
+# A painted object may reach beyond the paint, in shares of its size.
+PAINT_REACH = 0.06
+PAINT_ODDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,11 @@ class Cut:
 
 def cut(source: Source, prompt: Prompt, box: Box | None) -> Cut:
     """The object of a prompt, in a box or anywhere."""
-    view = _View(source, prompt, box)
+    guide = prompt.guide
+    painted = guide is not None and _is_painted(guide)
+    if painted and guide is not None and box is None:
+        box = _box_of(guide, source.size_px)
+    view = _View(source, prompt, box, painted=painted)
     beliefs = [belief.of(view.pieces, view.seeds(), one) for one in MANNERS]
     guesses = [(one > 0.5)[view.pieces.labels] for one in beliefs]
     voted = np.mean(beliefs, axis=0)[view.pieces.labels]
@@ -77,8 +87,10 @@ def _fills(mask: Mask, inside: Mask) -> float:
 class _View:
     """The region that is looked at, and the prompt in its pixels."""
 
-    def __init__(self, source: Source, prompt: Prompt, box: Box | None) -> None:
-        self._source, self._box = source, box
+    def __init__(
+        self, source: Source, prompt: Prompt, box: Box | None, *, painted: bool
+    ) -> None:
+        self._source, self._box, self._painted = source, box, painted
         self.place = _region(source, box)
         left, top, right, bottom = self.place
         self.pieces = (
@@ -88,8 +100,8 @@ class _View:
         )
         self.shape = self.pieces.labels.shape
         self._points = [one for one in prompt.points if self._is_seen(one)]
-        self.inside = self._inside()
         self.guide = self._guide(prompt.guide)
+        self.inside = self._inside()
         self.on_object = self._discs(on_object=True)
         self.beside = self._discs(on_object=False) | ~self.inside
 
@@ -113,8 +125,7 @@ class _View:
     def seeds(self) -> Seeds:
         on_object, beside = self._at(on_object=True), self._at(on_object=False)
         if self.guide is not None:
-            core = np.flatnonzero(self.pieces.share(_core(self.guide)) > 0.5)
-            on_object = np.union1d(on_object, core)
+            on_object = np.union1d(on_object, self._core())
         outside = np.flatnonzero(self.pieces.share(self.inside) < 0.5)
         beside = np.union1d(beside, outside)
         return Seeds(
@@ -122,7 +133,7 @@ class _View:
             beside=beside,
             ends=self._ends(),
             odds=self._odds(),
-            within=self._box is not None,
+            within=not self.inside.all(),
         )
 
     def _is_seen(self, point: Point) -> bool:
@@ -138,7 +149,17 @@ class _View:
             left, top = self.at(*self._box[:2])
             right, bottom = self.at(*self._box[2:])
             inside[top : bottom + 1, left : right + 1] = True
+        if self._painted and self.guide is not None:
+            reach = PAINT_REACH * float(self.guide.sum()) ** 0.5
+            inside &= _depth(~self.guide) <= reach
         return inside
+
+    def _core(self) -> Indices:
+        """Superpixels of the guiding mask that are the object for certain: the inner
+        half of what is painted, all along a stroke."""
+        assert self.guide is not None
+        share = self.pieces.share(core(self.guide) if self._painted else self.guide)
+        return np.flatnonzero(share > (0.5 if self._painted else 0.3))
 
     def _guide(self, guide: Mask | None) -> Mask | None:
         if guide is None:
@@ -167,7 +188,7 @@ class _View:
     def _ends(self) -> Floats:
         """Around a box the object has ended; else at the image's borders, perhaps."""
         ends = np.full(self.pieces.count, np.inf, np.float32)
-        if self._box is not None and not self.inside.all():
+        if not self.inside.all():
             return ends
         labels = self.pieces.labels
         ends[labels[-1]] = LOWER_BORDER
@@ -177,10 +198,10 @@ class _View:
 
     def _odds(self) -> Floats:
         odds = np.zeros(self.pieces.count, np.float32)
+        if self._painted and self.guide is not None:
+            return PAINT_ODDS * (2 * self.pieces.share(self.guide) - 1)
         if self._box is not None:
             odds += BOX_ODDS * BOX_SLOPE * (1 - self._from_middle())
-        if self.guide is not None:
-            odds += self.pieces.share(_guidance(self.guide))
         return odds
 
     def _from_middle(self) -> Floats:
@@ -209,21 +230,34 @@ def _region(source: Source, box: Box | None) -> tuple[int, int, int, int]:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _core(guide: Mask) -> Mask:
-    """The inner half of a mask, which is the object even if the outline is rough."""
-    depth = cv2.distanceTransform(np.pad(guide, 1).astype(np.uint8), cv2.DIST_L2, 3)[
-        1:-1, 1:-1
-    ]
+def _is_painted(guide: Mask) -> bool:
+    """Whether a guiding mask covers the object, rather than being strokes on it."""
+    compact = _depth(guide).max() / float(guide.sum()) ** 0.5
+    return bool(compact >= PAINTED_DEPTH and guide.mean() >= PAINTED_SHARE)
+
+
+def _box_of(guide: Mask, size: tuple[int, int]) -> Box:
+    """The box, in pixels of the image, in which a painted object lies."""
+    reach = PAINT_REACH * float(guide.sum()) ** 0.5
+    scale = size[0] / guide.shape[1], size[1] / guide.shape[0]
+    rows, columns = np.flatnonzero(guide.any(axis=1)), np.flatnonzero(guide.any(axis=0))
+    return (
+        max(0.0, (columns[0] - reach) * scale[0]),
+        max(0.0, (rows[0] - reach) * scale[1]),
+        min(float(size[0]), (columns[-1] + 1 + reach) * scale[0]),
+        min(float(size[1]), (rows[-1] + 1 + reach) * scale[1]),
+    )
+
+
+def core(guide: Mask) -> Mask:
+    """The inner half of a mask, which is the object even if its outline is rough."""
+    depth = _depth(guide)
     return depth > 0.5 * depth.max()
 
 
-def _guidance(guide: Mask) -> Floats:
-    """Log odds: in favour inside; against outside, the more the farther, compared with
-    the mask's own size."""
-    beyond = cv2.distanceTransform((~guide).astype(np.uint8), cv2.DIST_L2, 3)
-    reach = GUIDE_REACH * float(guide.sum()) ** 0.5 + 1
-    outside = -GUIDE_OUTSIDE * np.minimum(beyond / reach, 1)
-    return np.where(guide, GUIDE_INSIDE, outside).astype(np.float32)
+def _depth(mask: Mask) -> Floats:
+    """How far inside a mask each pixel is; the image's border is no outline."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
 
 
 def _grabcut(view: _View, voted: Floats) -> Mask:
@@ -254,7 +288,7 @@ def _cleaned(mask: Mask, view: _View) -> Mask:
         return mask
     pointed = {int(parts[y, x]) for x, y in view.places(on_object=True)} - {0}
     if view.guide is not None:
-        pointed |= set(np.unique(parts[_core(view.guide)]).tolist()) - {0}
+        pointed |= set(np.unique(parts[core(view.guide)]).tolist()) - {0}
     areas = np.bincount(parts.ravel())
     areas[0] = 0
     kept = areas >= LEAST_PART * areas.max()
