@@ -60,13 +60,13 @@ class System:
         Busy neighbours slow everything down, but hardly change these.
         """
         return (
-            sum(_cpu_s(pid) for pid in _tree(self.web_pid)),
-            sum(_cpu_s(pid) for pid in _tree(self.database_pid)),
+            sum(cpu_of(pid) for pid in tree(self.web_pid)),
+            sum(cpu_of(pid) for pid in tree(self.database_pid)),
         )
 
     def web_rss_mb(self) -> float:
         """Resident memory of the web server's processes together."""
-        return sum(_rss_kb(pid) for pid in _tree(self.web_pid)) / 1000
+        return sum(_rss_kb(pid) for pid in tree(self.web_pid)) / 1000
 
 
 @contextlib.contextmanager
@@ -204,14 +204,15 @@ def _wait_for(url: str) -> None:
     raise SystemExit(f"nothing answers at {url}")
 
 
-def _tree(pid: int) -> list[int]:
-    """The process and all its descendants."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants, whichever thread has started them."""
     try:
-        children = [int(one) for one in path.read_text().split()]
-    except FileNotFoundError:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        texts = [task.joinpath("children").read_text() for task in tasks]
+    except (FileNotFoundError, ProcessLookupError):
         return []  # it has just ended
-    return [pid, *(one for child in children for one in _tree(child))]
+    children = [int(one) for text in texts for one in text.split()]
+    return [pid, *(one for child in children for one in tree(child))]
 
 
 def _rss_kb(pid: int) -> int:
@@ -221,7 +222,7 @@ def _rss_kb(pid: int) -> int:
     return 0
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -53,14 +53,22 @@ class Store(Protocol):
     """Every method raises StorageUnavailable when the store does not answer or is full,
     and ValueError for a key that is none."""
 
-    def write(self, key: str, content: bytes | BinaryIO) -> None:
-        """Store a file, whole and durable on return; replaces one of that name."""
+    def write(
+        self, key: str, content: bytes | BinaryIO, *, durable: bool = True
+    ) -> None:
+        """Store a file, whole and durable on return; replaces one of that name.
+
+        Without `durable` a crash of the machine may leave less of it, or nothing.
+        """
 
     def open(self, key: str) -> BinaryIO:
         """Raises FileMissing."""
 
     def path(self, key: str) -> Path | None:
         """Where the file lies on this machine, there or not; None if it never does."""
+
+    def delete(self, key: str) -> None:
+        """Remove a file. A repeat does nothing."""
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove all files below a folder. A repeat does nothing."""
@@ -124,16 +132,18 @@ class LocalStore:
             root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()
 
-    def write(self, key: str, content: bytes | BinaryIO) -> None:
+    def write(
+        self, key: str, content: bytes | BinaryIO, *, durable: bool = True
+    ) -> None:
         path = self.path(key)
         with _os_errors():
             try:
-                self._write(path, content)
+                self._write(path, content, durable=durable)
             except FileNotFoundError:  # a sweep took the empty folder; once more
                 _rewind(content)
-                self._write(path, content)
+                self._write(path, content, durable=durable)
 
-    def _write(self, path: Path, content: bytes | BinaryIO) -> None:
+    def _write(self, path: Path, content: bytes | BinaryIO, *, durable: bool) -> None:
         self._make_folder(path.parent)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         try:
@@ -141,12 +151,14 @@ class LocalStore:
                 os.fchmod(file.fileno(), 0o600)
                 _copy(content, file)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             unfinished.replace(path)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
         """A new folder is durable only once its parent is."""
@@ -165,6 +177,10 @@ class LocalStore:
 
     def path(self, key: str) -> Path:
         return self._root / _checked(key)
+
+    def delete(self, key: str) -> None:
+        with _os_errors():
+            self.path(key).unlink(missing_ok=True)
 
     def delete_prefix(self, prefix: str) -> None:
         folder = self._root / _checked(prefix.removesuffix("/"))
@@ -251,7 +267,9 @@ class S3Store:
             else _s3_client(public_endpoint, region)
         )
 
-    def write(self, key: str, content: bytes | BinaryIO) -> None:
+    def write(
+        self, key: str, content: bytes | BinaryIO, *, durable: bool = True
+    ) -> None:
         with _s3_errors():
             self._client.put_object(**self._object(key), Body=content)
 
@@ -263,6 +281,9 @@ class S3Store:
     def path(self, key: str) -> Path | None:
         _checked(key)
         return None
+
+    def delete(self, key: str) -> None:
+        self._delete([_checked(key)])
 
     def delete_prefix(self, prefix: str) -> None:
         folder = _checked(prefix.removesuffix("/"))

@@ -7,7 +7,8 @@ A JPEG of 12 megapixels becomes one of 800 pixels, quality 80.
     hit     one such address again and again
 
 Rounds are interleaved, so that whatever else the machine does strikes all three; every
-figure is the median of its rounds.
+figure is the median of its rounds. The CPU time beside it is that of the loop, or of
+the web server with its children and PostgreSQL: busy neighbours hardly change it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from bench import stacks
 from nijika.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,23 +66,43 @@ def measure(stack: Stack, source: Path, rounds: int, seconds: float) -> None:
     fresh = (sign(f"/{OPTIONS}/cb:{n}/plain/{job}@jpg") for n in itertools.count())
     asked(stack, list(itertools.islice(fresh, 2 * CORES)), seconds=0)
     rates: dict[str, list[float]] = {"loop": [], "miss": [], "hit": []}
+    cpu_ms: dict[str, list[float]] = {"loop": [], "miss": [], "hit": []}
     same = [sign(f"/{OPTIONS}/plain/{job}@jpg")]
     asked(stack, same, seconds=0)
     for _ in range(rounds):
-        rates["loop"].append(loop(source, seconds))
-        many = list(itertools.islice(fresh, int(rates["loop"][0] * seconds * 4) + 50))
-        rates["miss"].append(asked(stack, many, seconds=seconds))
-        rates["hit"].append(asked(stack, same, seconds=seconds))
-    show(rates)
+        rate, spent_ms = loop(source, seconds)
+        rates["loop"].append(rate)
+        cpu_ms["loop"].append(spent_ms)
+        many = list(itertools.islice(fresh, int(rate * seconds * 4) + 50))
+        for name, urls in (("miss", many), ("hit", same)):
+            before = cpu_s(stack)
+            rates[name].append(asked(stack, urls, seconds=seconds))
+            answers = rates[name][-1] * seconds
+            cpu_ms[name].append((cpu_s(stack) - before) / answers * 1000)
+    show(rates, cpu_ms)
 
 
-def show(rates: dict[str, list[float]]) -> None:
+def show(rates: dict[str, list[float]], cpu_ms: dict[str, list[float]]) -> None:
     for name, values in rates.items():
-        print(f"{name:5} {statistics.median(values):9.1f} per second  {values}")
+        rate, spent_ms = statistics.median(values), statistics.median(cpu_ms[name])
+        print(f"{name:5} {rate:9.1f} per second  {spent_ms:7.2f} ms of CPU each")
     for one, other, goal in (("miss", "loop", 0.9), ("hit", "miss", 20)):
-        pairs = zip(rates[one], rates[other], strict=True)
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"{one} / {other}: {ratio:.2f} (goal {goal})")
+        ratio = _ratio(rates[one], rates[other])
+        spent = _ratio(cpu_ms[other], cpu_ms[one])
+        print(f"{one} / {other}: {ratio:.2f} (goal {goal}); by CPU time {spent:.2f}")
+
+
+def _ratio(these: list[float], those: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(these, those, strict=True))
+
+
+def cpu_s(stack: Stack) -> float:
+    """What the web server, its children and PostgreSQL have used so far."""
+    web = stack.supervisor.programs["web"].process
+    assert web is not None and stack.postgres is not None
+    roots = web.pid, stack.postgres.process.pid
+    return sum(stacks.cpu_of(pid) for root in roots for pid in stacks.tree(root))
 
 
 def photo() -> bytes:
@@ -102,16 +124,18 @@ path, seconds = sys.argv[1], float(sys.argv[2])
 pyvips.Image.thumbnail(path, 800).jpegsave_buffer(Q=80)
 print("ready", flush=True)
 input()
+begun = time.process_time()
 end, count = time.monotonic() + seconds, 0
 while time.monotonic() < end:
     pyvips.Image.thumbnail(path, 800).jpegsave_buffer(Q=80)
     count += 1
-print(count / (seconds + time.monotonic() - end))
+spent = time.process_time()
+print(count / (seconds + time.monotonic() - end), (spent - begun) / count * 1000)
 """
 
 
-def loop(source: Path, seconds: float) -> float:
-    """Pictures per second of all cores together."""
+def loop(source: Path, seconds: float) -> tuple[float, float]:
+    """Pictures per second of all cores together, and milliseconds of CPU for each."""
     command = [sys.executable, "-c", LOOP, str(source), str(seconds)]
     pipe = subprocess.PIPE
     running = [
@@ -125,7 +149,10 @@ def loop(source: Path, seconds: float) -> float:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    return sum(float(process.communicate()[0]) for process in running)
+    lines = [process.communicate()[0].split() for process in running]
+    return sum(float(line[0]) for line in lines), statistics.mean(
+        float(line[1]) for line in lines
+    )
 
 
 def asked(stack: Stack, urls: list[str], *, seconds: float) -> float:

@@ -6,8 +6,8 @@
   Whoever wants what is neither ready nor claimed claims it, in one statement.
 - A picture of a job's file ends when the job's files do, and is not shown from the
   moment on at which the job is erased.
-- A file is never replaced: each making has a folder of its own. The sweep takes what no
-  row names, and the oldest beyond the cache's limit.
+- A file is never replaced: each making has one of its own. The sweep takes what no row
+  names, and the oldest beyond the cache's limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,7 +27,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
-from jobs.storage import StoredFile, store
+from jobs.storage import store
 
 VERSION = 1
 """Part of every key: raised when equal options come to mean another picture."""
@@ -56,6 +56,7 @@ class Kept:
     user_id: int
     file: str
     content_type: str
+    size_bytes: int
     sha256: str
     until: float
 
@@ -157,13 +158,14 @@ def give_up(claims: Iterable[UUID]) -> None:
     _rows(_GIVE_UP, [list(claims)])
 
 
-def folder_of(key: str, claim: UUID) -> str:
-    return f"{ROOT}/{key[:2]}/{key}/{claim.hex}"
+def file_of(key: str, claim: UUID) -> str:
+    """Where the holder of a claim stores the picture."""
+    return f"{ROOT}/{key[:2]}/{key}-{claim.hex}"
 
 
 def forget_job(job_id: UUID) -> None:
     """Remove all that was made of a job's files. Raises StorageUnavailable."""
-    _remove([row[0] for row in _rows(_FORGET_JOB, [job_id])])
+    _remove(_rows(_FORGET_JOB, [job_id]))
 
 
 def forget() -> None:
@@ -176,52 +178,52 @@ def sweep() -> None:
 
     Raises StorageUnavailable; the rest goes next time.
     """
-    while keys := [row[0] for row in _rows(_EXPIRED, [AT_ONCE])]:
-        _remove(keys)
+    while rows := _rows(_EXPIRED, [AT_ONCE]):
+        _remove(rows)
     limit = settings.ONTHEFLY_CACHE_LIMIT_BYTES
-    while keys := [row[0] for row in _rows(_BEYOND, [limit, AT_ONCE])]:
-        _remove(keys)
+    while rows := _rows(_BEYOND, [limit, AT_ONCE]):
+        _remove(rows)
 
 
 def sweep_orphans() -> None:
     """Remove old files that no row names. Lists all of them: for once in a while."""
     oldest_kept = time.time() - settings.ORPHAN_AFTER_S
-    folders = groupby(store().list(ROOT), key=_folder)
-    old = (name for name, files in folders if _newest(files) < oldest_kept and name)
+    files = store().list(ROOT)
+    old = (one.key for one in files if one.modified_at.timestamp() < oldest_kept)
     while batch := list(islice(old, AT_ONCE)):
-        named = {row[0].rpartition("/")[0] for row in _rows(_NAMED, [_keys_of(batch)])}
-        for folder in set(batch) - named:
-            store().delete_prefix(folder)
+        named = {row[0] for row in _rows(_NAMED, [[_key_in(file) for file in batch]])}
+        for file in batch:
+            if file not in named:
+                store().delete(file)
 
 
-def _folder(file: StoredFile) -> str:
-    """The folder of one making; '' for a file that is not ours."""
-    parts = file.key.split("/")
-    return "/".join(parts[:4]) if len(parts) == 5 else ""
+def _key_in(file: str) -> str:
+    return file.rpartition("/")[2].removeprefix(".").partition("-")[0]
 
 
-def _newest(files: Iterable[StoredFile]) -> float:
-    return max(file.modified_at.timestamp() for file in files)
-
-
-def _keys_of(folders: Iterable[str]) -> list[str]:
-    return [folder.split("/")[2] for folder in folders]
-
-
-def _remove(keys: Iterable[str]) -> None:
-    for key in keys:
+def _remove(rows: Iterable[tuple[Any, ...]]) -> None:
+    """The files of rows that are gone: pairs of a key and a file."""
+    for key, file in rows:
         _known.pop(key, None)
-        store().delete_prefix(f"{ROOT}/{key[:2]}/{key}")
+        if file:
+            store().delete(file)
 
 
 def _kept(
-    key: str, user_id: int, file: str, content_type: str, digest: str, left_s: float
+    key: str,
+    user_id: int,
+    file: str,
+    content_type: str,
+    size_bytes: int,
+    digest: str,
+    left_s: float,
 ) -> Kept:
     return Kept(
         key=key,
         user_id=user_id,
         file=file,
         content_type=content_type,
+        size_bytes=size_bytes,
         sha256=digest,
         until=time.time() + left_s,
     )
@@ -249,7 +251,7 @@ _SOURCE_LIVES = """
 """
 
 _FIND = f"""
-SELECT key, user_id, file, content_type, sha256,
+SELECT key, user_id, file, content_type, size_bytes, sha256,
   extract(epoch FROM rendition.expires_at - statement_timestamp())::float8
 FROM jobs_rendition AS rendition
 WHERE key = ANY(%s::text[]) AND file <> ''
@@ -297,7 +299,9 @@ freed AS (
 DELETE FROM jobs_rendition USING given_up WHERE claim = ANY(claims) AND file = ''
 """
 
-_FORGET_JOB = "DELETE FROM jobs_rendition WHERE source_job = %s RETURNING key"
+_FORGET_JOB = """
+DELETE FROM jobs_rendition WHERE source_job = %s RETURNING key, file
+"""
 
 _UNCLAIMED = "(claim IS NULL OR lease_until < statement_timestamp())"
 
@@ -306,7 +310,7 @@ DELETE FROM jobs_rendition WHERE key IN (
   SELECT key FROM jobs_rendition
   WHERE expires_at <= statement_timestamp() AND {_UNCLAIMED}
   ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING key
+RETURNING key, file
 """
 
 _BEYOND = f"""
@@ -315,7 +319,7 @@ DELETE FROM jobs_rendition WHERE key IN (
     SELECT key, sum(size_bytes) OVER (ORDER BY made_at DESC) AS kept_bytes
     FROM jobs_rendition WHERE {_UNCLAIMED}
   ) AS by_age WHERE kept_bytes > %s LIMIT %s)
-RETURNING key
+RETURNING key, file
 """
 
 _NAMED = "SELECT file FROM jobs_rendition WHERE key = ANY(%s::text[]) AND file <> ''"

@@ -112,7 +112,7 @@ class Studio:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
-        self._root = _scratch()
+        self._scratch = _scratch()
         self._errands = ThreadPoolExecutor(
             settings.ONTHEFLY_FETCHES, thread_name_prefix="errand"
         )
@@ -147,7 +147,6 @@ class Studio:
         self._clerk.stop()
         self._lanes.close()
         self._errands.shutdown(cancel_futures=True)
-        shutil.rmtree(self._root, ignore_errors=True)
 
     def _admit(self, user_id: int) -> None:
         if settings.ONTHEFLY_SLOTS < 1:
@@ -227,8 +226,8 @@ class Studio:
 
     def _store(self, flight: Flight, made: Made) -> None:
         assert flight.claim is not None and flight.order is not None
-        file = f"{renditions.folder_of(flight.key, flight.claim)}/picture"
-        store().write(file, made.content)
+        file = renditions.file_of(flight.key, flight.claim)
+        store().write(file, made.content, durable=False)
         written = Written(
             key=flight.key,
             claim=flight.claim,
@@ -292,7 +291,8 @@ class Studio:
 
     def _folder(self, flight: Flight) -> Path:
         if flight.folder is None:
-            flight.folder = Path(tempfile.mkdtemp(dir=self._root))
+            name = f"{FOLDER}{os.getpid()}-"
+            flight.folder = Path(tempfile.mkdtemp(prefix=name, dir=self._scratch))
         return flight.folder
 
 
@@ -429,7 +429,7 @@ class Clerk(threading.Thread):
     def _keep(self, flight: Flight, written: Written) -> None:
         if not renditions.keep(written):
             # Its source was erased, or the lease was lost: nobody may find the file.
-            store().delete_prefix(written.file.rpartition("/")[0])
+            store().delete(written.file)
             self._studio.land(flight, None)
             return
         made = flight.made.result(0)
@@ -438,6 +438,7 @@ class Clerk(threading.Thread):
             user_id=flight.user_id,
             file=written.file,
             content_type=written.content_type,
+            size_bytes=written.size_bytes,
             sha256=written.sha256,
             until=made.until,
         )
@@ -518,14 +519,15 @@ def _for_the_caller(error: BaseException) -> BaseException:
 
 
 def _scratch() -> Path:
-    """A folder, in memory if there is enough of it; those of killed processes go."""
+    """Where flights have their folders, in memory if there is enough of it. What killed
+    processes have left goes."""
     shared, base = Path("/dev/shm"), Path(tempfile.gettempdir())
     if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > IN_MEMORY_BYTES:
         base = shared
     for old in base.glob(f"{FOLDER}*"):
         if not Path("/proc", old.name.removeprefix(FOLDER).split("-")[0]).exists():
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=base))
+    return base
 
 
 _making = threading.Lock()

@@ -251,12 +251,15 @@ def _redirect(kept: Kept) -> HttpResponse:
 
 
 def _sent(request: HttpRequest, kept: Kept, dress: _Dress) -> HttpResponseBase:
-    """The file by the front, or the way to it. Raises FileNotFoundError."""
+    """The file by the front, or the way to it. Raises FileNotFoundError, also for one
+    that a crash has cut short."""
     if matches(request, _entity_tag(kept.sha256)):
         return dress.on(HttpResponse(status=304), kept.sha256)
     path = store().path(kept.file)
     if path is None:
         return _sent_by_store(kept, dress)
+    if path.stat().st_size != kept.size_bytes:
+        raise FileNotFoundError(path)
     response = send_file(request, path, content_type=kept.content_type)
     return dress.on(response, kept.sha256)
 
