@@ -37,5 +37,5 @@ class UpscaleView(OrderFace):
 
 
 def _image(fields: Fields) -> list[Given]:
-    names = ("image",) if fields.is_form else ("url", "image")
-    return required(fields.image("image", *names), names[0])
+    found = fields.image("image", "url", "image")
+    return required(found, "image" if fields.is_form else "url")

@@ -106,6 +106,8 @@ def test_removebg_by_url(live: OldClient, image_server: str) -> None:
 def test_removebg_refusals_have_the_old_statuses(live: OldClient) -> None:
     post = live.post
     assert fields_of_400(post("/api/removebg", {})) == {"url"}
+    both = {"url": "https://example.org/a", "image": text(PHOTO)}
+    assert fields_of_400(post("/api/removebg", both)) == {"image"}
     assert fields_of_400(live.form("/api/removebg", [("photo", PHOTO)])) == {"image"}
     refused(live.form("/api/removebg", [("image", b"no image")]), 415, UNSUPPORTED)
     refused(post("/api/removebg", {"url": "http://10.0.0.1/a"}), 400, "url_not_allowed")
@@ -495,6 +497,16 @@ def test_resize_crop_and_encode_by_form_and_by_json(live: OldClient) -> None:
     assert opened(square["image"]).size == (50, 50)
     webp = live.form("/api/image-utils/encode", files, format="webp", quality="50")
     assert webp.headers["Content-Type"] == "image/webp"
+
+
+def test_white_balance_answers_as_it_is_asked(live: OldClient) -> None:
+    path, files = "/api/white-balance", [("file", PHOTO)]
+    form = live.form(path, files, method="manual", temperature="30", tint="-5")
+    as_json = live.form(path, files, headers={"Accept": "application/json"})
+    image = live.post(path, {"image": text(PHOTO)}, Accept="image/*")
+
+    assert opened(form.body).size == opened(image.body).size == SIZE
+    assert opened(as_json.body["corrected_image"]).size == SIZE
 
 
 def test_image_utility_names_an_unknown_field(live: OldClient) -> None:
