@@ -1,7 +1,10 @@
 """Finding and cutting out a photo's subject without a trained model, by OpenCV alone.
 
-saliency   what stands out, from how superpixels connect to the border
-subject    which pixels are the subject: a mask at a small size, and how sure
+pieces     a small picture as superpixels
+cues       what speaks for and against each of them
+fitted     how much each cue counts
+subject    which pixels are the subject: a mask at a small size
+certainty  how likely that mask is right
 edges      the mask as an alpha at full size, and colours free of the background
 removal    all of it for one job
 

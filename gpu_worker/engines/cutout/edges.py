@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.engines.cutout.saliency import Floats
+from gpu_worker.engines.cutout.pieces import Floats
 from gpu_worker.engines.cutout.subject import Mask, Pixels, shrink
 
 MIDDLE_SIDE_PX = 1024
