@@ -43,8 +43,8 @@ def main() -> None:
         if "memory" in parts:
             show_memory(source)
         if "platform" in parts:
-            found = platform.ratios(folder, source, arguments.rounds, arguments.seconds)
-            print(platform.line(found), flush=True)
+            found = platform.rounds(folder, source, arguments.rounds, arguments.seconds)
+            print(*platform.lines(found), sep="\n", flush=True)
 
 
 def show_library(source: Path, rounds: int) -> None:

@@ -1,8 +1,8 @@
 """The clients: a process of its own. Each uploads the photo, waits for the job's end,
 and begins anew.
 
-Reads {host, port, key, source, clients, seconds} as JSON from stdin; prints the jobs
-that succeeded per second.
+Reads {host, port, key, source, clients, seconds} as JSON from stdin; prints how many
+jobs succeeded per second, and in all.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
         thread.join()
     if not done:
         raise SystemExit("no job succeeded")
-    print(len(done) / (max(done) - begun))
+    print(len(done) / (max(done) - begun), len(done))
 
 
 if __name__ == "__main__":
