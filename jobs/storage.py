@@ -144,7 +144,10 @@ class LocalStore:
                 self._write(path, content, durable=durable)
 
     def _write(self, path: Path, content: bytes | BinaryIO, *, durable: bool) -> None:
-        self._make_folder(path.parent)
+        if durable:
+            self._make_folder(path.parent)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         try:
             with unfinished.open("xb") as file:

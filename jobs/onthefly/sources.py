@@ -7,8 +7,9 @@ job:ID/input         its input
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,12 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 
 from gpu_worker import fetch
 from jobs import images
 from jobs.errors import FileMissing, ImageTooLarge, InvalidImage, UnsupportedImage
 from jobs.inputs import job_id_of
-from jobs.models import Job
 from jobs.onthefly.errors import (
     BadRequest,
     LimitReached,
@@ -30,7 +31,6 @@ from jobs.onthefly.errors import (
     OriginFailed,
     SourceRefused,
 )
-from jobs.results import find
 from jobs.storage import store
 from nijika.errors import NotFound
 
@@ -83,11 +83,13 @@ def locate(source: Source, *, user_id: int, test: bool) -> Located:
     """Where to read it. Raises SourceMissing for what is not this account's."""
     if source.job_id is None:
         return Located(load=partial(_fetch, source.text))
-    job, over = _found(source.job_id, user_id=user_id, test=test)
-    file = None if over else _file(job, source.part)
+    inputs, results, until = _files(source.job_id, user_id=user_id, test=test)
+    if source.part == "input":
+        file = next((one for one in inputs if one["key"]), None)
+    else:
+        file = next((one for one in results if str(one["index"]) == source.part), None)
     if file is None:
         raise SourceMissing
-    until = job.expires_at.timestamp() if job.expires_at else None
     path = store().path(file["key"])
     if path is not None:
         return Located(path=path, until=until)
@@ -111,19 +113,15 @@ def _is_listed(url: str) -> bool:
     )
 
 
-def _found(job_id: UUID, **owner: Any) -> tuple[Job, bool]:
-    try:
-        return find(job_id, **owner)
-    except NotFound:
-        raise SourceMissing from None
-
-
-def _file(job: Job, part: str) -> Mapping[str, Any] | None:
-    if part == "input":
-        return next((file for file in job.inputs if file["key"]), None)
-    if job.status != Job.Status.SUCCEEDED:
-        return None
-    return next((file for file in job.results if str(file["index"]) == part), None)
+def _files(job_id: UUID, *, user_id: int, test: bool) -> tuple[Any, Any, float | None]:
+    """A job's inputs, its results and their end. Raises SourceMissing."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FILES, [job_id, user_id, test])
+        row = cursor.fetchone()
+    if row is None:
+        raise SourceMissing
+    inputs, results, until = row
+    return json.loads(inputs), json.loads(results), until
 
 
 def _fetch(url: str, path: Path) -> None:
@@ -154,3 +152,12 @@ def _copy(key: str, path: Path) -> None:
                 file.write(chunk)
     except FileMissing:
         raise SourceMissing from None
+
+
+# Plain SQL: the models' way takes ten times as long, and this is most of a view's work.
+_FILES = """
+SELECT inputs::text, CASE status WHEN 'succeeded' THEN results::text ELSE '[]' END,
+  extract(epoch FROM expires_at)::float8
+FROM jobs_job WHERE id = %s AND user_id = %s AND test = %s AND erased_at IS NULL
+  AND (expires_at IS NULL OR expires_at > statement_timestamp())
+"""

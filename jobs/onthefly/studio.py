@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -63,7 +64,7 @@ QUEUED_S = 30.0
 LOOK_EVERY_S = 0.1
 RENEW_EVERY_S = 2.0
 WATCH_S = 60.0
-FOLDER = "nijika-onthefly-"
+FILES = "nijika-onthefly-"
 IN_MEMORY_BYTES = 10**9
 """A container's shared memory is often far smaller: then files lie on its disk."""
 
@@ -102,7 +103,7 @@ class Flight:
     kept: Future[Kept | None] = field(default_factory=Future)
     order: Order | None = None
     claim: UUID | None = None
-    folder: Path | None = None
+    files: list[Path] = field(default_factory=list)
     began_at: float = field(default_factory=time.monotonic)
 
 
@@ -182,14 +183,14 @@ class Studio:
         assert flight.order is not None
         paths = []
         for number, source in enumerate(flight.order.sources):
-            path = source.path or self._folder(flight) / f"source-{number}"
+            path = source.path or self._file(flight, f"source-{number}")
             if source.load is not None:
                 source.load(path)
             paths.append(path)
         self._to_lane(flight, paths)
 
     def _to_lane(self, flight: Flight, paths: Sequence[Path | None]) -> None:
-        target = self._folder(flight) / "picture"
+        target = self._file(flight, "picture")
         assert flight.order is not None
         item = {
             "job_id": flight.key,
@@ -209,11 +210,11 @@ class Studio:
     def _deliver(self, flight: Flight, answer: dict[str, Any] | Exception) -> None:
         if isinstance(answer, Exception):
             raise answer
-        assert flight.order is not None and flight.folder is not None
+        assert flight.order is not None
         file = _file_of(answer)
         until = time.time() + settings.ONTHEFLY_TTL_S
         made = Made(
-            content=(flight.folder / "picture").read_bytes(),
+            content=flight.files[-1].read_bytes(),
             content_type=str(file["content_type"]),
             sha256=str(file["sha256"]),
             until=min(until, flight.order.draft.until or until),
@@ -245,8 +246,8 @@ class Studio:
             self._flights.pop(flight.key, None)
         if not flight.kept.done():
             flight.kept.set_result(kept)
-        if flight.folder is not None:
-            shutil.rmtree(flight.folder, ignore_errors=True)
+        for file in flight.files:
+            file.unlink(missing_ok=True)
 
     def fail(self, flight: Flight, error: BaseException) -> None:
         """The flight is over, and this is why."""
@@ -289,11 +290,11 @@ class Studio:
         except Exception as error:
             self.fail(flight, error)
 
-    def _folder(self, flight: Flight) -> Path:
-        if flight.folder is None:
-            name = f"{FOLDER}{os.getpid()}-"
-            flight.folder = Path(tempfile.mkdtemp(prefix=name, dir=self._scratch))
-        return flight.folder
+    def _file(self, flight: Flight, what: str) -> Path:
+        """A file of the flight's own, which ends with it."""
+        name = f"{FILES}{os.getpid()}-{secrets.token_hex(8)}-{what}"
+        flight.files.append(self._scratch / name)
+        return flight.files[-1]
 
 
 class Lanes:
@@ -357,7 +358,8 @@ def _answer(
     if time.monotonic() - flight.began_at > QUEUED_S + settings.FETCH_TIMEOUT_S:
         return Saturated()
     try:
-        child.start()  # before the call: what a start takes is not the picture's time
+        if child.pid is None:
+            child.start()  # what that takes is not the picture's time
         return child.call(request, _Call())
     except Exception as error:
         return error
@@ -398,7 +400,6 @@ class Clerk(threading.Thread):
             self._woken.wait(LOOK_EVERY_S if self._watched else RENEW_EVERY_S / 2)
             self._woken.clear()
             try:
-                close_old_connections()
                 self._turn()
             except OUTAGES as error:
                 logger.warning("the database: %s", str(error).strip())
@@ -419,6 +420,7 @@ class Clerk(threading.Thread):
         self._look()
         now = time.monotonic()
         if now - self._renewed_at > RENEW_EVERY_S:
+            close_old_connections()
             if claims := self._studio.in_flight():
                 renditions.renew(claims)
             self._renewed_at = now
@@ -519,14 +521,14 @@ def _for_the_caller(error: BaseException) -> BaseException:
 
 
 def _scratch() -> Path:
-    """Where flights have their folders, in memory if there is enough of it. What killed
+    """Where flights have their files, in memory if there is enough of it. What killed
     processes have left goes."""
     shared, base = Path("/dev/shm"), Path(tempfile.gettempdir())
     if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > IN_MEMORY_BYTES:
         base = shared
-    for old in base.glob(f"{FOLDER}*"):
-        if not Path("/proc", old.name.removeprefix(FOLDER).split("-")[0]).exists():
-            shutil.rmtree(old, ignore_errors=True)
+    for old in base.glob(f"{FILES}*"):
+        if not Path("/proc", old.name.removeprefix(FILES).split("-")[0]).exists():
+            old.unlink(missing_ok=True)
     return base
 
 

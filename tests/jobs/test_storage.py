@@ -100,6 +100,15 @@ def test_delete_prefix_spares_names_that_begin_alike(store: Store, prefix: str) 
     assert keys(store) == ["inputs/12/0"]
 
 
+def test_delete_removes_one_file_and_repeats_do_nothing(store: Store) -> None:
+    for key in ("a/1", "a/12"):
+        store.write(key, b"", durable=False)
+    store.delete("a/1")
+    store.delete("a/1")
+    store.delete("none/at/all")
+    assert keys(store) == ["a/12"]
+
+
 BAD_KEYS = [
     "", "/", "/etc/passwd", "..", "../x", "a/../b", "a/..", "a//b", "a/", "./a", "a/.",
     "a\\b", "a b", "a\n", "a\0b", "ä", "a?b", "a%2fb", "a" * 600,

@@ -6,9 +6,10 @@ import base64
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
-from jobs.onthefly import options, paths
-from jobs.onthefly.errors import BadRequest
+from jobs.onthefly import options, paths, sources
+from jobs.onthefly.errors import BadRequest, SourceRefused
 from jobs.onthefly.options import Rules
 from jobs.onthefly.recipes import Wish
 
@@ -219,3 +220,28 @@ def test_path_that_describes_no_picture_is_refused(path: str) -> None:
 def test_path_without_its_parts_is_refused(raw: str) -> None:
     with pytest.raises(BadRequest):
         paths.split(raw)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_listed"),
+    [
+        ("https://cdn.example.org/a.jpg", True),
+        ("https://example.org/photos/a.jpg", True),
+        ("https://example.org/private/a.jpg", False),
+        ("https://cdn.example.org.evil.example/a.jpg", False),
+        ("https://cdn.example.org@evil.example/a.jpg", False),
+        ("http://cdn.example.org/a.jpg", False),
+    ],
+)
+def test_source_must_begin_as_a_listed_one_if_any_is(
+    settings: Settings, url: str, is_listed: bool
+) -> None:
+    settings.ONTHEFLY_SOURCES = [
+        "https://cdn.example.org",
+        "https://example.org/photos/",
+    ]
+    if is_listed:
+        assert sources.read(url).text == url
+    else:
+        with pytest.raises(SourceRefused):
+            sources.read(url)
