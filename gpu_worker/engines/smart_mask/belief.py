@@ -13,11 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpu_worker.engines.smart_mask.pieces import Floats, Indices, Pieces
 
+Doubles = NDArray[np.float64]
+
 ROUNDS = 4
 SURE = 100.0
+STEPS, CLOSE = 40, 1e-5
 ALIKE = 6.0
 LEAST_LINK = 0.03
 # In a box a point tells less: much of the object may be unlike it.
@@ -73,7 +77,7 @@ def of(pieces: Pieces, seeds: Seeds, manner: Manner) -> Floats:
     for _ in range(ROUNDS):
         colour = _colour_odds(pieces, likely)
         wanted = _share(manner.colour * colour + manner.guess * guess)
-        likely = _compromise(pieces, links, wanted, seeds)
+        likely = _compromise(pieces, links, wanted, likely, seeds)
     return likely
 
 
@@ -107,11 +111,9 @@ def _share(odds: Floats) -> Floats:
 
 
 def _links(pieces: Pieces) -> Floats:
-    """How much neighbours want to be alike, as the walk's Laplacian (N, N)."""
-    links = np.zeros((pieces.count, pieces.count), np.float32)
+    """How much the two sides of each border want to be alike."""
     alike = np.exp(-(pieces.apart**2) / (2 * ALIKE**2)) + LEAST_LINK
-    links[pieces.ends, pieces.others] = alike
-    return np.diag(links.sum(axis=1)) - links
+    return alike.astype(np.float32)
 
 
 def _colour_odds(pieces: Pieces, likely: Floats) -> Floats:
@@ -123,10 +125,34 @@ def _colour_odds(pieces: Pieces, likely: Floats) -> Floats:
     return odds.astype(np.float32)
 
 
-def _compromise(pieces: Pieces, links: Floats, wanted: Floats, seeds: Seeds) -> Floats:
+def _compromise(
+    pieces: Pieces, links: Floats, wanted: Floats, first: Floats, seeds: Seeds
+) -> Floats:
+    """The likelihoods x that keep sum(w (x - wanted)^2) + sum(links (x_i - x_j)^2)
+    least, by conjugate gradients from `first`.
+
+    Not by a dense solver: the system is sparse, and those use threads of their own.
+    """
     weights, wanted = pieces.areas.copy(), wanted.copy()
     weights[seeds.beside], wanted[seeds.beside] = SURE, 0
     weights[seeds.on_object], wanted[seeds.on_object] = SURE, 1
-    system = links + np.diag(weights)
-    solved = np.linalg.solve(system, weights * wanted)
-    return np.clip(solved, 0, 1).astype(np.float32)
+    whole = weights + np.bincount(pieces.ends, links, pieces.count)
+
+    def applied(to: Doubles) -> Doubles:
+        near = np.bincount(pieces.ends, links * to[pieces.others], pieces.count)
+        return whole * to - near
+
+    likely = first.astype(np.float64)
+    rest = weights * wanted - applied(likely)
+    way = better = rest / whole
+    left = float(rest @ better)
+    for _ in range(STEPS):
+        if left < CLOSE:
+            break
+        pushed = applied(way)
+        length = left / float(way @ pushed)
+        likely, rest = likely + length * way, rest - length * pushed
+        better = rest / whole
+        left, before = float(rest @ better), left
+        way = better + left / before * way
+    return np.clip(likely, 0, 1).astype(np.float32)

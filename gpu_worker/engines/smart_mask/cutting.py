@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from gpu_worker.engines.smart_mask import belief, pieces
-from gpu_worker.engines.smart_mask.belief import MANNERS, Seeds
+from gpu_worker.engines.smart_mask.belief import MANNERS, Manner, Seeds
 from gpu_worker.engines.smart_mask.pieces import Floats, Indices
 from gpu_worker.engines.smart_mask.prompts import Box, Mask, Point, Prompt, holds
 from gpu_worker.engines.smart_mask.source import Source, work_size
@@ -121,6 +121,20 @@ class _View:
         return [
             self.at(one.x, one.y) for one in self._points if one.on_object is on_object
         ]
+
+    def nearer_beside(self) -> Mask:
+        """What is nearer to a point beside the object than to one on it. There colours
+        alone must not decide: the point was set because they are alike."""
+        on_object, beside = self._at(on_object=True), self._at(on_object=False)
+        if len(beside) == 0:
+            return np.zeros(self.shape, np.bool_)
+        near = self._distance(beside) < self._distance(on_object)
+        return near[self.pieces.labels]
+
+    def _distance(self, start: Indices) -> Floats:
+        begin = np.full(self.pieces.count, np.inf, np.float32)
+        begin[start] = 0
+        return self.pieces.distance(begin, step=Manner().step)
 
     def seeds(self) -> Seeds:
         on_object, beside = self._at(on_object=True), self._at(on_object=False)
@@ -264,6 +278,7 @@ def _grabcut(view: _View, voted: Floats) -> Mask:
     guess = np.where(voted > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     guess[voted >= OPEN_TO] = cv2.GC_FGD
     guess[voted <= OPEN_FROM] = cv2.GC_BGD
+    guess[(voted < 0.5) & view.nearer_beside()] = cv2.GC_BGD
     guess[view.beside] = cv2.GC_BGD
     guess[view.on_object] = cv2.GC_FGD
     likely = (guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD)

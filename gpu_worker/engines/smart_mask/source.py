@@ -55,6 +55,11 @@ def read(path: Path) -> Source:
     return source
 
 
+def kept() -> int:
+    """How many images are kept."""
+    return len(_kept)
+
+
 def forget() -> None:
     """Keep no image any more."""
     _kept.clear()
