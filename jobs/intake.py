@@ -34,6 +34,7 @@ from billing import ledger
 from billing.errors import InsufficientCredits
 from jobs import sandbox
 from jobs.errors import IdempotencyKeyReused, SandboxFull, SourceGone
+from jobs.idempotency import KEY_LOCK
 from jobs.models import Job
 from nijika.errors import NijikaError, Unavailable
 from nijika.postgres import prepared
@@ -69,6 +70,8 @@ class Submission:
     digest: str | None = None
     retry_of: UUID | None = None
     sources: tuple[UUID, ...] = ()
+    batch_id: UUID | None = None
+    batch_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +110,16 @@ class Intake:
     def run(self) -> list[Outcome]:
         """The outcome of each item, once committed. Raises what the database raises."""
         with transaction.atomic(durable=True):
-            self._take_keys()
-            self._lock_sources()
-            self._limit_tests()
-            self._accept(self._hold())
-            self._drop_unused_keys()
+            self._decide()
             self.committing = self.xid is not None
         return self.answers()
+
+    def _decide(self) -> None:
+        self._take_keys()
+        self._lock_sources()
+        self._limit_tests()
+        self._accept(self._hold())
+        self._drop_unused_keys()
 
     def answers(self) -> list[Outcome]:
         return [self.outcomes[item.id] for item in self.items]
@@ -150,7 +156,7 @@ class Intake:
             if item.id in made:
                 job_id, digest = made[item.id]
                 self.outcomes[item.id] = replay(
-                    item, jobs[job_id], digest, available[item.user_id]
+                    item, jobs.get(job_id), digest, available[item.user_id]
                 )
         return [item for item in keyed if item.id not in made]
 
@@ -235,10 +241,11 @@ class Intake:
 
 
 def replay(
-    item: Submission, job: Job, digest: str | None, available: Decimal
+    item: Submission, job: Job | None, digest: str | None, available: Decimal
 ) -> Outcome:
-    """What an item gets whose key had made `job` for a request with `digest`."""
-    if digest != item.digest:
+    """What an item gets whose key had made `job` for a request with `digest`; no job
+    where it had made something else."""
+    if digest != item.digest or job is None:
         return IdempotencyKeyReused()
     # A key that made this very job was taken by an earlier try of ours, not by a twin.
     return Accepted(job=job, available=available, replayed=job.id != item.id)
@@ -264,21 +271,19 @@ def _waits_for_fetch(given: dict[str, Any]) -> bool:
 # The statements. Each is planned once per connection (`prepare`), which for the insert
 # of the jobs is half of its time.
 
-_KEY_LOCK = "hashtextextended(user_id || ':' || test || ':' || key, 0)"
-
 _INSERT_KEYS = f"""
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(%s::bigint[], %s::bool[], %s::text[], %s::text[], %s::uuid[])
         AS wanted (user_id, test, key, digest, made)
 ), free AS MATERIALIZED (
-    SELECT * FROM wanted WHERE pg_try_advisory_xact_lock({_KEY_LOCK})
+    SELECT * FROM wanted WHERE pg_try_advisory_xact_lock({KEY_LOCK})
 )
 INSERT INTO jobs_idempotencykey (user_id, test, key, digest, made)
 SELECT * FROM free ON CONFLICT (user_id, test, key) DO NOTHING RETURNING made
 """
 
 _WAIT_FOR_KEYS = f"""
-SELECT pg_advisory_xact_lock({_KEY_LOCK})
+SELECT pg_advisory_xact_lock({KEY_LOCK})
 FROM unnest(%s::bigint[], %s::bool[], %s::text[]) AS wanted (user_id, test, key)
 """
 
@@ -317,20 +322,22 @@ WITH item AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS item (
         id uuid, user_id bigint, test bool, operation text, engine text, queue text,
         parameters jsonb, "then" jsonb, metadata jsonb, inputs jsonb,
-        waiting_fetches smallint, request_id text, retry_of uuid, price numeric,
-        run_limit_s float8
+        waiting_fetches smallint, request_id text, retry_of uuid, batch_id uuid,
+        batch_index smallint, price numeric, run_limit_s float8
     )
 ), made AS (
     INSERT INTO jobs_job (
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
-        inputs, waiting_fetches, request_id, retry_of, price, run_limit_s,
+        inputs, waiting_fetches, request_id, retry_of, batch_id, batch_index, price,
+        run_limit_s,
         start_by, give_up_at,
         status, charged, attempt, worker, dispatches, failures, losses, hand_backs,
         alone, result_prefix, results
     )
     SELECT
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
-        inputs, waiting_fetches, request_id, retry_of, price, run_limit_s,
+        inputs, waiting_fetches, request_id, retry_of, batch_id, batch_index, price,
+        run_limit_s,
         statement_timestamp() + %s * interval '1s',
         statement_timestamp() + %s * interval '1s',
         'queued', 0, 0, '', 0, 0, 0, 0, false, '', '[]'
@@ -399,6 +406,8 @@ def _row(item: Submission) -> dict[str, Any]:
         "waiting_fetches": sum(map(_waits_for_fetch, item.inputs)),
         "request_id": item.request_id,
         "retry_of": item.retry_of,
+        "batch_id": item.batch_id,
+        "batch_index": item.batch_index,
         "price": item.price,
         "run_limit_s": item.run_limit_s,
     }

@@ -49,6 +49,15 @@ class Job(models.Model):
     waiting_fetches = models.SmallIntegerField(default=0)
     request_id = models.CharField(max_length=64, blank=True)
     retry_of = models.UUIDField(null=True, blank=True)
+    batch = models.ForeignKey(
+        "Batch",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        db_index=False,
+    )
+    batch_index = models.SmallIntegerField(null=True, blank=True)
     price = Credits()
     charged = Credits(default=0)
 
@@ -120,6 +129,11 @@ class Job(models.Model):
             models.Index(
                 fields=["user", "test", "operation", "-created_at", "-id"],
                 name="job_list_operation",
+            ),
+            models.Index(
+                fields=["batch", "batch_index"],
+                condition=Q(batch__isnull=False),
+                name="job_of_batch",
             ),
             models.Index(
                 fields=["queue", "user", "id"],
@@ -223,6 +237,81 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Batch(models.Model):
+    """Jobs that were accepted together, each with a hold and an end of its own.
+
+    `jobs.batches` makes it; its control loop sets `completed_at`, once, when the last
+    of its jobs has ended.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="batches"
+    )
+    test = models.BooleanField(default=False)
+    size = models.SmallIntegerField()
+    metadata = models.JSONField(default=dict)
+    request_id = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["user", "test", "-created_at", "-id"], name="batch_list"
+            ),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(completed_at__isnull=True),
+                name="batch_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.size} jobs, {self.id}"
+
+
+class Upload(models.Model):
+    """A file that its owner sends before the job that uses it (`jobs.uploads`).
+
+    `content_type` and `size_bytes` are what was announced and what the file must have.
+    With `ready_at` it is there, under `key`; what follows from it is in the columns
+    behind.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploads"
+    )
+    test = models.BooleanField(default=False)
+    content_type = models.CharField(max_length=40)
+    size_bytes = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+    send_by = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ready_at = models.DateTimeField(null=True, blank=True)
+    key = models.CharField(max_length=200, blank=True)
+    width_px = models.IntegerField(default=0)
+    height_px = models.IntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ready_at__isnull=True, key="")
+                | Q(ready_at__isnull=False) & ~Q(key=""),
+                name="upload_ready_iff_file",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "expires_at"], name="upload_of_user"),
+            models.Index(fields=["expires_at"], name="upload_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.content_type} {self.id}"
 
 
 class Pin(models.Model):
