@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields
 
 import pytest
+from environ import ImproperlyConfigured
 
 from gpu_worker import settings as worker_settings
 from nijika import profiles
@@ -88,5 +89,5 @@ def test_a_name_that_there_is_not_stops_the_start(
     monkeypatch.setenv("NIJIKA_PROFILE", "turbo")
     with pytest.raises(worker_settings.SettingsError, match="turbo"):
         worker_settings.profile()
-    with pytest.raises(profiles.ImproperlyConfigured, match="turbo"):
+    with pytest.raises(ImproperlyConfigured, match="turbo"):
         profiles.named("turbo")
