@@ -17,12 +17,14 @@ from gpu_worker.engines.smart_mask.belief import MANNERS, Manner, Seeds
 from gpu_worker.engines.smart_mask.pieces import Floats, Indices
 from gpu_worker.engines.smart_mask.prompts import Box, Mask, Point, Prompt, holds
 from gpu_worker.engines.smart_mask.source import Source, work_size
+from gpu_worker.pixels import Pixels
 
 # A box is seen with so much around it, in shares of its sides.
 AROUND = 0.35
 # A point is sure within this share of the longer side.
 DISC = 0.012
 ROUNDS = 2
+GRAIN = 2
 OPEN_FROM, OPEN_TO = 0.15, 0.85
 LEAST_PART = 0.2
 LEAST_HOLE = 0.005
@@ -289,8 +291,16 @@ def _grabcut(view: _View, voted: Floats) -> Mask:
         return likely
     labels, models = guess.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
     cv2.setRNGSeed(1)
-    cv2.grabCut(view.pieces.rgb, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    rgb = _grainy(view.pieces.rgb)
+    cv2.grabCut(rgb, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def _grainy(rgb: Pixels) -> Pixels:
+    """The picture with a grain that nobody sees. OpenCV 5.0's cut can run for ever
+    where all pixels are of one colour: then all cuts are equally good."""
+    grain = np.random.default_rng(1).integers(-GRAIN, GRAIN + 1, rgb.shape)
+    return np.clip(rgb + grain, 0, 255).astype(np.uint8)
 
 
 def _cleaned(mask: Mask, view: _View) -> Mask:

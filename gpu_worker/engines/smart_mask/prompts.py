@@ -67,7 +67,16 @@ def read(item: Item, size: Size) -> Prompt:
     )
     if not prompt and not auto:
         raise InvalidParameters("Give points, a box or a mask, or ask for auto.")
+    if not _says_where(prompt):
+        raise InvalidParameters("At least one point must be on the object.")
     return prompt
+
+
+def _says_where(prompt: Prompt) -> bool:
+    """Whether more is said than what the object is not."""
+    if not prompt.points or prompt.boxes or prompt.guide is not None:
+        return True
+    return any(one.on_object for one in prompt.points)
 
 
 def _boxes(wanted: dict[str, Any]) -> list[Sequence[float]]:
@@ -96,8 +105,6 @@ def _points(
         raise InvalidParameters(
             f"There are {len(given)} points and {len(labels)} labels."
         )
-    if given and not any(labels) and not boxes:
-        raise InvalidParameters("At least one point must be on the object.")
     pairs = zip(given, labels, strict=True)
     return tuple(_point(one, bool(label), size, boxes) for one, label in pairs)
 
