@@ -19,6 +19,7 @@ In the order in which a job meets them:
     storage       files, in a folder or in S3
     news          who is told that a job changed
     waiting       who waits for a job's end, without a thread
+    streaming     who is told of a job event by event, likewise
     books         whether everything adds up
     sql, unpooled, statistics    how we speak with PostgreSQL
 """

@@ -1,5 +1,7 @@
 """Waiting for the ends of jobs, with no thread and no connection per waiter.
 
+The same room takes whoever follows a job event by event (`jobs.streaming`).
+
 A process has one room. In it one listener hears which jobs changed, and one thread
 looks at them: one query for all that were named, have just come in, or have waited long
 enough. A NOTIFY may be lost, so now and then it looks after all of them, and every
@@ -19,18 +21,21 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import Error, connection
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
 from billing.models import Wallet
 from jobs import news
 from jobs.errors import JobNotFound
-from jobs.models import ENDS, Job
+from jobs.models import ENDS, Job, JobEvent
 from jobs.submission import Accepted
 from nijika.errors import Unavailable
 
@@ -44,12 +49,24 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Event(NamedTuple):
+    """A JobEvent; of one job's, the later has the greater number."""
+
+    number: int
+    type: str
+    attempt: int
+    reason: str
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A job as it was when the waiting ended, and what its owner had available."""
+    """A job as it was at one moment, and what its owner had available; for whoever
+    follows it, also all that had happened to it until that very moment."""
 
     job: Job
     available: Decimal
+    events: tuple[Event, ...] = ()
 
 
 class Waited(NamedTuple):
@@ -65,7 +82,12 @@ def wait(job_id: UUID, timeout_s: float, *, user_id: int, test: bool) -> Future[
     Raises JobNotFound for a job that is not this owner's, and Unavailable if the
     database is away when the time is up.
     """
-    return _the_room().enter(job_id, timeout_s, owner=(user_id, test))
+    until = time.monotonic() + timeout_s
+    waiter = Waiter(job_id=job_id, owner=(user_id, test), until=until)
+    room = the_room()
+    room.enter(waiter)
+    waiter.future.add_done_callback(lambda future: room.leave(waiter))
+    return waiter.future
 
 
 def wait_after(accepting: Future[Accepted], timeout_s: float) -> Future[Waited]:
@@ -80,6 +102,11 @@ def wait_after(accepting: Future[Accepted], timeout_s: float) -> Future[Waited]:
 
 def has_ended(job: Job) -> bool:
     return job.status in ENDS
+
+
+def is_owned(job: Job, owner: tuple[int, bool]) -> bool:
+    """`owner`: the user's id, and whether in test mode."""
+    return (job.user_id, job.test) == owner
 
 
 def _wait_for_accepted(
@@ -116,6 +143,30 @@ def _fail(future: Future[T], error: BaseException) -> None:
         future.set_exception(error)
 
 
+class Guest(Protocol):
+    """Who is told of a job by the thread that looks, until `until` (monotonic seconds).
+
+    Told once soon after it has entered, then whenever the job may have changed, and
+    when its time is up. `follows`: it is also told the job's events.
+    """
+
+    @property
+    def job_id(self) -> UUID: ...
+
+    @property
+    def until(self) -> float: ...
+
+    @property
+    def follows(self) -> bool: ...
+
+    def told(self, seen: Seen | None, now: float) -> None:
+        """Takes no time. None: there is no such job."""
+
+    def give_up(self) -> None:
+        """Nothing more will be told: the database is away when the time is up, or the
+        room closes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiter:
     """Who waits: for which job, as whose, until when (monotonic seconds)."""
@@ -124,14 +175,24 @@ class Waiter:
     owner: tuple[int, bool]
     until: float
     future: Future[Seen] = field(default_factory=Future)
+    follows: bool = False
+
+    def told(self, seen: Seen | None, now: float) -> None:
+        if seen is None or not is_owned(seen.job, self.owner):
+            _fail(self.future, JobNotFound())
+        elif has_ended(seen.job) or self.until <= now:
+            _end(self.future, seen)
+
+    def give_up(self) -> None:
+        _fail(self.future, Unavailable())
 
 
 class Room:
-    """All waiters of one process, their listener and the thread that looks."""
+    """All guests of one process, their listener and the thread that looks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: dict[UUID, set[Waiter]] = defaultdict(set)
+        self._waiters: dict[UUID, set[Guest]] = defaultdict(set)
         self._named: set[UUID] = set()
         self._next_end = float("inf")
         self._looked_after_all = 0.0
@@ -142,18 +203,21 @@ class Room:
         self._listener.start()
         self._thread.start()
 
-    def enter(
-        self, job_id: UUID, timeout_s: float, *, owner: tuple[int, bool]
-    ) -> Future[Seen]:
-        waiter = Waiter(job_id=job_id, owner=owner, until=time.monotonic() + timeout_s)
+    def enter(self, guest: Guest) -> None:
         with self._lock:
-            self._waiters[job_id].add(waiter)
+            self._waiters[guest.job_id].add(guest)
             # Looked at at once: it may have ended before we began to listen for it.
-            self._named.add(job_id)
-            self._next_end = min(self._next_end, waiter.until)
-        waiter.future.add_done_callback(lambda future: self._leave(waiter))
+            self._named.add(guest.job_id)
+            self._next_end = min(self._next_end, guest.until)
         self._wake.set()
-        return waiter.future
+
+    def leave(self, guest: Guest) -> None:
+        """A repeat changes nothing."""
+        with self._lock:
+            guests = self._waiters.get(guest.job_id, set())
+            guests.discard(guest)
+            if not guests:
+                self._waiters.pop(guest.job_id, None)
 
     def close(self) -> None:
         """End the threads and their connections; those who wait get Unavailable."""
@@ -161,8 +225,8 @@ class Room:
         self._wake.set()
         self._thread.join()
         self._listener.stop()
-        for waiter in self._all():
-            _fail(waiter.future, Unavailable())
+        for guest in self._all():
+            guest.give_up()
 
     def count(self) -> int:
         return sum(map(len, list(self._waiters.values())))
@@ -210,9 +274,17 @@ class Room:
         now = time.monotonic()
         looked_at = self._due(now)
         for job_ids in _in_pieces(looked_at):
-            found = _look(job_ids)
+            found = self._seen(job_ids)
             for job_id in job_ids:
                 self._tell(job_id, found.get(job_id), now)
+
+    def _seen(self, job_ids: list[UUID]) -> dict[UUID, Seen]:
+        followed = {
+            one for one in job_ids if any(g.follows for g in self._waiting_for(one))
+        }
+        waited_for = [one for one in job_ids if one not in followed]
+        found = _look(waited_for) if waited_for else {}
+        return found | _follow(followed) if followed else found
 
     def _due(self, now: float) -> set[UUID]:
         """The jobs to look at now: those that were named, those whose waiters' time is
@@ -231,36 +303,26 @@ class Room:
         return due
 
     def _tell(self, job_id: UUID, seen: Seen | None, now: float) -> None:
-        for waiter in self._waiting_for(job_id):
-            if seen is None or (seen.job.user_id, seen.job.test) != waiter.owner:
-                _fail(waiter.future, JobNotFound())
-            elif has_ended(seen.job) or waiter.until <= now:
-                _end(waiter.future, seen)
+        for guest in self._waiting_for(job_id):
+            guest.told(seen, now)
 
     def _after_an_outage(self) -> None:
         """Look at everybody again soon; whose time is up has waited in vain."""
         connection.close()
         now = time.monotonic()
-        for waiter in self._all():
-            if waiter.until <= now:
-                _fail(waiter.future, Unavailable())
+        for guest in self._all():
+            if guest.until <= now:
+                guest.give_up()
         self._looked_after_all = 0.0
         time.sleep(AFTER_AN_OUTAGE_S)
 
     # Who is there
 
-    def _leave(self, waiter: Waiter) -> None:
-        with self._lock:
-            waiters = self._waiters.get(waiter.job_id, set())
-            waiters.discard(waiter)
-            if not waiters:
-                self._waiters.pop(waiter.job_id, None)
-
-    def _waiting_for(self, job_id: UUID) -> list[Waiter]:
+    def _waiting_for(self, job_id: UUID) -> list[Guest]:
         with self._lock:
             return list(self._waiters.get(job_id, ()))
 
-    def _all(self) -> list[Waiter]:
+    def _all(self) -> list[Guest]:
         with self._lock:
             return [one for some in self._waiters.values() for one in some]
 
@@ -272,17 +334,45 @@ def _in_pieces(ids: Collection[UUID]) -> Iterator[list[UUID]]:
 
 
 def _look(job_ids: Iterable[UUID]) -> dict[UUID, Seen]:
+    found = _with_credits(job_ids)
+    return {job.pk: Seen(job=job, available=job.available) for job in found}
+
+
+def _follow(job_ids: Iterable[UUID]) -> dict[UUID, Seen]:
+    """In one statement, so that a job that has ended is never seen without its end."""
+    events = JobEvent.objects.filter(job_id=OuterRef("pk")).order_by("id")
+    fields = JSONObject(**{name: name for name in _EVENT_FIELDS})
+    found = _with_credits(job_ids).annotate(told=ArraySubquery(events.values(e=fields)))
+    return {
+        job.pk: Seen(
+            job=job,
+            available=job.available,
+            events=tuple(_event(one) for one in job.told),
+        )
+        for job in found
+    }
+
+
+_EVENT_FIELDS = ("id", "type", "attempt", "reason", "created_at")
+
+
+def _event(row: dict[str, Any]) -> Event:
+    number, kind, attempt, reason, at = (row[name] for name in _EVENT_FIELDS)
+    return Event(number, kind, attempt, reason, datetime.fromisoformat(at))
+
+
+def _with_credits(job_ids: Iterable[UUID]) -> QuerySet[Any]:
     wallet = Wallet.objects.filter(user_id=OuterRef("user_id"))
     rows = Job.objects.annotate(available=Subquery(wallet.values("available")))
-    found = rows.filter(pk__in=list(job_ids))
-    return {job.pk: Seen(job=job, available=job.available) for job in found}
+    return rows.filter(pk__in=list(job_ids))
 
 
 _room: Room | None = None
 _making = threading.Lock()
 
 
-def _the_room() -> Room:
+def the_room() -> Room:
+    """This process's room, from its first guest on."""
     global _room
     with _making:
         if _room is None:

@@ -11,13 +11,20 @@ answer's headers win over them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 
 FRONT = "nijika.front"
 """Is in `request.META` where the front runs the view."""
@@ -56,7 +63,38 @@ class SendFile:
     path: Path
 
 
-Continuation = Finish | SendFile
+class Feed(Protocol):
+    """What a streamed answer says, as it comes about.
+
+    Whoever serves it calls these from one thread, the front from its event loop: they
+    compute, they never wait and never ask the database.
+    """
+
+    idle_s: float
+    """After so much silence the client is told what `idle` says."""
+
+    def open(self, wake: Callable[[], None]) -> None:
+        """From now on `wake` is called, from any thread, when there may be more to
+        take. Raises any NijikaError, which is then the answer."""
+
+    def take(self) -> bytes | None:
+        """What has come about since; b"" for nothing, None at the end."""
+
+    def idle(self) -> bytes: ...
+
+    def close(self) -> None:
+        """Nobody reads any more. Called after every `open` that raised nothing; a
+        repeat changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Answer with what this feed says, under the headers of the placeholder."""
+
+    feed: Feed
+
+
+Continuation = Finish | SendFile | Stream
 
 
 def finish(
@@ -117,3 +155,40 @@ def send_file(
         del response["Content-Disposition"]
     response["Content-Length"] = str(size_bytes)
     return response
+
+
+def stream(request: HttpRequest, feed: Feed, *, content_type: str) -> HttpResponseBase:
+    """Answer with what the feed says. Further headers may be set on what is returned.
+
+    Without the front it takes a thread for as long as it lasts.
+    """
+    if request.META.get(FRONT):
+        request.META[CONTINUATION] = Stream(feed=feed)
+        return HttpResponse(content_type=content_type)
+    return StreamingHttpResponse(_Pieces(feed), content_type=content_type)
+
+
+class _Pieces:
+    """A feed for a server that knows only iterables."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._woken = threading.Event()
+        feed.open(self._woken.set)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while True:
+            self._woken.clear()
+            piece = self._feed.take()
+            if piece is None:
+                raise StopIteration
+            if piece:
+                return piece
+            if not self._woken.wait(self._feed.idle_s):
+                return self._feed.idle()
+
+    def close(self) -> None:
+        self._feed.close()

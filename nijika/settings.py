@@ -122,6 +122,9 @@ S3_PUBLIC_ENDPOINT_URL = env.str("NIJIKA_S3_PUBLIC_ENDPOINT_URL", "")
 S3_REGION = env.str("NIJIKA_S3_REGION", "us-east-1")
 LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
 
+# Open event streams of an account, in each web process (jobs.streaming)
+STREAMS_PER_ACCOUNT = env.int("NIJIKA_STREAMS_PER_ACCOUNT", 1000)
+
 # How long the old systems' paths wait for a job, and for one that is done in a moment
 FACE_EDIT_TIMEOUT_S = env.seconds("NIJIKA_FACE_EDIT_TIMEOUT", "300s")
 FACE_TIMEOUT_S = env.seconds("NIJIKA_FACE_TIMEOUT", "30s")

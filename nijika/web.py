@@ -53,7 +53,7 @@ async def serve(application: Any) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, stopped)
+        loop.add_signal_handler(number, _stop, server, application, stopped)
     # It says on every start that embedding is experimental, and each lost client.
     logging.getLogger("_granian").setLevel(logging.ERROR)
     print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201
@@ -68,13 +68,14 @@ def _refuse_shared_port(host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-def _stop(server: Server, stopped: asyncio.Event) -> None:
+def _stop(server: Server, application: Any, stopped: asyncio.Event) -> None:
     if stopped.is_set():
         return
     stopped.set()
     watchdog = threading.Timer(STOP_S, _end, [0])
     watchdog.daemon = True
     watchdog.start()
+    application.stop()
     server.stop()  # type: ignore[no-untyped-call]
 
 

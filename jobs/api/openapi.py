@@ -351,6 +351,7 @@ def _paths() -> dict[str, Schema]:
     return {
         "/jobs": {"post": _create_job(), "get": LIST_JOBS},
         "/jobs/{job_id}": {"get": GET_JOB, "delete": DELETE_JOB},
+        "/jobs/{job_id}/events": {"get": FOLLOW_JOB},
         "/jobs/{job_id}/cancel": {"post": CANCEL_JOB},
         "/jobs/{job_id}/result": {"get": GET_RESULT},
         "/jobs/{job_id}/result/{index}": {"get": GET_NTH_RESULT},
@@ -430,6 +431,27 @@ DELETE_JOB: Schema = {
     "parameters": [JOB_ID],
     "responses": {"204": _answer("The files are gone; the job stays.", job=True)}
     | _problems(404, 409),
+}
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^([0-9]{1,18})?$"},
+    "description": "The last event that has come: go on after it.",
+}
+FOLLOW_JOB: Schema = {
+    "operationId": "follow_job",
+    "summary": "A job's events while they happen, until its end",
+    "parameters": [JOB_ID, LAST_EVENT_ID],
+    "responses": {
+        "200": {
+            "description": "Server-sent events: queued, started, requeued, succeeded, "
+            "failed and cancelled, with an id each; between them progress, without.",
+            "content": {"text/event-stream": {"schema": TEXT}},
+            "headers": JOB_HEADERS,
+        },
+        "204": _answer("The job has ended, and that you have heard.", job=True),
+    }
+    | _problems(404),
 }
 CANCEL_JOB: Schema = {
     "operationId": "cancel_job",

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from jobs.api import docs, views
+from jobs.api import docs, events, views
 
 
 class Index:
@@ -22,6 +22,7 @@ register_converter(Index, "index")
 urlpatterns = [
     path("jobs", views.JobsView.as_view()),
     path("jobs/<str:job_id>", views.JobView.as_view()),
+    path("jobs/<str:job_id>/events", events.EventsView.as_view()),
     path("jobs/<str:job_id>/cancel", views.CancelView.as_view()),
     path("jobs/<str:job_id>/result", views.ResultView.as_view()),
     path("jobs/<str:job_id>/result/<index:index>", views.ResultView.as_view()),

@@ -8,5 +8,6 @@ commit, sending files. It knows no routes, keys or rules; what it needs of them 
     lanes    bounded pools of threads: ordinary, uploads, link
     bodies   request bodies: limits, pace, memory or disk
     answers  what the front says itself, and what it does for a view
+    streams  answers that go on for as long as something happens
     server   the ASGI application
 """

@@ -37,7 +37,7 @@ class Answer:
         origin: str | None = None,
     ) -> None:
         self._send = send
-        self._head = head
+        self.head = head
         self._cors = cors.headers_for(path, origin)
         self.request_id = request_id
         self.started = False
@@ -57,7 +57,7 @@ class Answer:
         await self._send(message)
 
     async def chunk(self, body: bytes, *, more: bool) -> None:
-        if self._head:
+        if self.head:
             body = b""
         message = {"type": "http.response.body", "body": body, "more_body": more}
         await self._send(message)
@@ -90,7 +90,7 @@ class Answer:
             raise NotFound() from None
         headers = _with_length(outcome.headers, size_bytes)
         await self.start(outcome.status, headers)
-        if self._head or size_bytes == 0:
+        if self.head or size_bytes == 0:
             await self.chunk(b"", more=False)
         elif offered:
             await self._send({"type": "http.response.pathsend", "path": str(path)})

@@ -11,12 +11,13 @@ from typing import Any
 
 from nijika import bridge, request_ids
 from nijika.bridge import Outcome
-from nijika.continuation import Finish, SendFile
+from nijika.continuation import Finish, SendFile, Stream
 from nijika.errors import MethodNotAllowed, NijikaError
 from nijika.front import answers
 from nijika.front.answers import Answer, Send, StreamToClient
 from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool, TooSlow
 from nijika.front.lanes import Arrivals, Lane, LaneFull
+from nijika.front.streams import Streams
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,10 @@ Scope = dict[str, Any]
 class Options:
     """What the front must be told; `nijika.asgi` takes it from the settings.
 
-    `looks_valid` gets the values of X-API-Key and Authorization. `check` may block; a
-    text from it refuses to start.
+    `looks_valid` gets the values of X-API-Key and Authorization; `signed_limit_bytes`
+    the method, the path and the query, and says how large a body may be that comes
+    without a key, None for any other address. `check` may block; a text from it refuses
+    to start.
     """
 
     application: Callable[..., Iterable[bytes]]
@@ -50,6 +53,7 @@ class Options:
     bytes_per_s: float
     grace_s: float = 10.0
     looks_valid: Callable[[str | None, str | None], bool]
+    signed_limit_bytes: Callable[[str, str, str], int | None] = lambda *_: None
     check: Callable[[], str | None] = field(default=lambda: None)
 
 
@@ -57,6 +61,7 @@ class Front:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._ready = False
+        self._streams = Streams()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._ready:
@@ -65,6 +70,10 @@ class Front:
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+
+    def stop(self) -> None:
+        """The server takes no more requests: end what would go on for long."""
+        self._streams.stop()
 
     def _open(self) -> None:
         """Start the lanes, in the loop that they will work for."""
@@ -117,7 +126,12 @@ class Front:
         lane = self._link if scope["path"] == self._options.link_path else None
         body = Body(spool=self._options.spool)
         if head.has_body:
-            reader = self._reader(head, receive, on_link=lane is not None)
+            signed_bytes = self._options.signed_limit_bytes(
+                scope["method"], scope["path"], scope["query_string"].decode("latin-1")
+            )
+            reader = self._reader(
+                head, receive, on_link=lane is not None, signed_bytes=signed_bytes
+            )
             try:
                 if (lane or self._ordinary).is_full:
                     raise LaneFull()
@@ -131,9 +145,18 @@ class Front:
         finally:
             body.close()
 
-    def _reader(self, head: _Head, receive: Receive, *, on_link: bool) -> Reader:
+    def _reader(
+        self,
+        head: _Head,
+        receive: Receive,
+        *,
+        on_link: bool,
+        signed_bytes: int | None,
+    ) -> Reader:
         options = self._options
-        if on_link:
+        if signed_bytes is not None:
+            limit_bytes = signed_bytes
+        elif on_link:
             limit_bytes = options.link_limit_bytes
         elif head.is_multipart:
             limit_bytes = options.multipart_limit_bytes
@@ -146,7 +169,11 @@ class Front:
             announced=head.content_length,
             limit_bytes=limit_bytes,
             # A worker's token is the link's own business, and so are small limits.
-            looks_valid=lambda: on_link or head.looks_valid(options.looks_valid),
+            looks_valid=lambda: (
+                on_link
+                or signed_bytes is not None
+                or head.looks_valid(options.looks_valid)
+            ),
             bytes_per_s=options.bytes_per_s,
             grace_s=options.grace_s,
         )
@@ -168,10 +195,22 @@ class Front:
         if isinstance(outcome.wish, SendFile):
             offered = "http.response.pathsend" in scope.get("extensions", {})
             await answer.file(outcome.wish.path, outcome, self._disk, offered=offered)
+        elif isinstance(outcome.wish, Stream):
+            body.close()
+            await self._stream(outcome.wish, outcome, receive, answer)
         elif outcome.body is None:
             await answer.chunk(b"", more=False)
         else:
             await answer.whole(outcome.status, outcome.headers, outcome.body)
+
+    async def _stream(
+        self, wish: Stream, outcome: Outcome, receive: Receive, answer: Answer
+    ) -> None:
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            await self._streams.send(wish.feed, outcome, answer, leaving)
+        finally:
+            leaving.cancel()
 
     async def _on_thread(
         self,

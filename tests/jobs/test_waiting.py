@@ -44,7 +44,7 @@ def cancel(job_id: UUID, user: User) -> None:
 
 def quiet() -> None:
     """Once the room listens and has looked at whoever came in."""
-    room = waiting._the_room()
+    room = waiting.the_room()
     assert within(10, lambda: room._listener.is_up)
     time.sleep(0.1)
 
@@ -112,7 +112,7 @@ def test_who_leaves_leaves_nothing(user: User) -> None:
         one.cancel()
 
     assert waiting.waiting_now() == 0
-    assert not waiting._the_room()._waiters
+    assert not waiting.the_room()._waiters
     with pytest.raises(CancelledError):
         seen[0].result(1)
 
