@@ -130,7 +130,7 @@ def test_maker_that_lives_keeps_its_claim(
         lambda: Order(draft=wish.draft, sources=[slow], parameters=wish.parameters),
     )
     second = offered(studios[1], user, key)
-    assert first.made.result(60).content == second.made.result(20).content
+    assert first.made.result(60).content == second.made.result(60).content
     assert second.claim is None
 
 
