@@ -26,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -320,7 +321,7 @@ class Lanes:
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)  # one that is starting its child is long about it
 
     def _run(self) -> None:
         memory_bytes = settings.ONTHEFLY_MEMORY_BYTES
@@ -528,7 +529,8 @@ def _scratch() -> Path:
         base = shared
     for old in base.glob(f"{FILES}*"):
         if not Path("/proc", old.name.removeprefix(FILES).split("-")[0]).exists():
-            old.unlink(missing_ok=True)
+            with suppress(OSError):  # another process has just done it, or may not
+                old.unlink()
     return base
 
 
