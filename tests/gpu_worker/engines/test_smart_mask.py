@@ -332,10 +332,14 @@ def test_a_second_click_does_not_decode_again(engine, disc, tmp_path):
 
 
 def test_a_picture_of_the_same_size_and_name_gets_a_mask_of_its_own(engine, tmp_path):
-    left = masked(engine, save(tmp_path, discs((100, 100))), box=[35, 35, 165, 165])
-    right = masked(engine, save(tmp_path, discs((300, 200))), box=[235, 135, 365, 265])
-    assert (left[100, 100], left[200, 300]) == (255, 0)
-    assert (right[100, 100], right[200, 300]) == (0, 255)
+    strokes = np.zeros((300, 400), np.uint8)
+    cv2.line(strokes, (70, 150), (110, 150), 255, 5)
+    mask = drawn(tmp_path, strokes)
+    for colour in (RED, BLUE):
+        middle = (90, 150) if colour == RED else (90, 180)
+        path = save(tmp_path, discs(middle, colour=colour))
+        box = ask(engine, path, mask=mask).details["box"]
+        assert box[1] == pytest.approx(middle[1] - 60, abs=3)
 
 
 def test_few_pictures_are_kept(engine, tmp_path):
