@@ -6,6 +6,7 @@ In the order in which a job meets them:
     faces/        the old systems' paths, over the same orders
     orders        from what is asked for to what may become a job; with
                   inputs, images, image_headers, strict_json, engines, schemas
+                  uploads and upload_links: files that are sent before their jobs
     submission    accepts many at once; combiner, groups, intake are its parts
     sources       fetches URL inputs
     dispatch      waiting rows to Celery messages, fairly

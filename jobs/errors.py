@@ -124,6 +124,36 @@ class SourceGone(BadFields):
         super().__init__(FieldError("image", "not_found", what))
 
 
+class BatchNotFound(NotFound):
+    """There is no such batch, or it is not yours."""
+
+
+class BatchNotCompleted(Conflict):
+    """Some jobs of this batch have not ended yet; wait, or cancel the rest."""
+
+    code = "batch_not_completed"
+
+    def __init__(self, unfinished: int) -> None:
+        super().__init__()
+        self.unfinished = unfinished
+
+
+class UploadNotFound(NotFound):
+    """There is no such upload, it is not yours, or its time is over."""
+
+
+class UploadDone(Conflict):
+    """Another file was sent for this upload already."""
+
+    code = "upload_done"
+
+
+class UploadsFull(RateLimited):
+    """There are too many uploads of this account; use or delete some."""
+
+    headers = {"Retry-After": "60"}
+
+
 class JobNotFound(NotFound):
     """There is no such job, or it is not yours."""
 

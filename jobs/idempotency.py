@@ -29,7 +29,7 @@ KEY_LOCK = "hashtextextended(user_id || ':' || test || ':' || key, 0)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """Whose key it is, and the digest of what it is to stand for. No key: no promise."""
+    """Whose key it is, and the digest of what it is to stand for."""
 
     user_id: int
     test: bool

@@ -7,6 +7,7 @@ will turn the picture, and are held against the limits before anything is decode
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from jobs.errors import ImageTooLarge, InvalidImage, UnsupportedImage
 
 Reader = Callable[[BinaryIO], headers.Size]
 HEAD_BYTES = 64
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,15 @@ def sniff(file: BinaryIO) -> Sniffed:
         raise InvalidImage
     _check_size(width_px, height_px)
     return Sniffed(content_type=content_type, width_px=width_px, height_px=height_px)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """The digest of `file`, which stands at its beginning before and after."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
 
 
 def _check_size(width_px: int, height_px: int) -> None:

@@ -1,15 +1,14 @@
-"""The images of a request: uploads, data URLs, URLs, and files of earlier jobs.
+"""The images of a request: files, data URLs, URLs, uploads, and files of earlier jobs.
 
-What a file is decides its content (`jobs.images`). Uploads are stored before the job
+What a file is decides its content (`jobs.images`). Files are stored before the job
 exists; those of a request that is then refused are swept later. A URL is looked at as
-text here and fetched by `jobs.sources`. A file of another job is not copied: the job
-that owns it is pinned by the new one.
+text here and fetched by `jobs.sources`. An upload (`jobs.uploads`) is copied under the
+job's own name; a file of another job is not: that job is pinned by the new one.
 """
 
 from __future__ import annotations
 
 import binascii
-import hashlib
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -22,14 +21,15 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from gpu_worker import fetch
-from jobs.errors import BadFields, FieldError, UrlRefused
-from jobs.images import sniff
-from jobs.models import Job
+from jobs import uploads
+from jobs.errors import BadFields, FieldError, FileMissing, UrlRefused
+from jobs.images import sha256_of, sniff
+from jobs.models import Job, Upload
 from jobs.storage import store
 from nijika.errors import NijikaError, TooLarge
 
-CHUNK_BYTES = 1 << 20
-REFERENCES = ("job:", "upload:")
+UPLOAD = "upload:"
+REFERENCES = ("job:", UPLOAD)
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
 _JOB = re.compile(r"job:([0-9a-f\-]{36})(/input)?")
@@ -66,28 +66,51 @@ class Taken:
         )
 
 
-def take(images: Sequence[Given], *, job_id: UUID, user_id: int, test: bool) -> Taken:
-    """Look at all images, then store the uploads.
+def take(
+    images: Sequence[Given],
+    *,
+    job_id: UUID,
+    user_id: int,
+    test: bool,
+    known: Files | None = None,
+) -> Taken:
+    """Look at all images, then store what comes with them.
 
-    Raises BadFields, UrlRefused, UnsupportedImage, InvalidImage, ImageTooLarge,
-    TooLarge and StorageUnavailable.
+    `known` is what `referred` gave for these images, among others. Raises BadFields,
+    UrlRefused, UnsupportedImage, InvalidImage, ImageTooLarge, TooLarge and
+    StorageUnavailable.
     """
-    files = _files_of_jobs(images, user_id=user_id, test=test)
-    uploads: dict[str, BinaryIO] = {}
+    files = referred(images, user_id=user_id, test=test) if known is None else known
+    stored: list[tuple[Given, str, BinaryIO | str]] = []
     rows, sources = [], set()
     for number, given in enumerate(images):
-        if given.text.startswith(REFERENCES):
+        key = f"inputs/{job_id}/{number}"
+        if given.text.startswith(UPLOAD):
+            row = _referred(given, files)
+            stored.append((given, key, row["key"]))
+            rows.append(row | {"key": key})
+        elif given.text.startswith(REFERENCES):
             rows.append(_referred(given, files))
             sources.add(_owner(rows[-1]["key"]))
         elif file := _file(given):
-            key = f"inputs/{job_id}/{number}"
             rows.append(_uploaded(given, file, key))
-            uploads[key] = file
+            stored.append((given, key, file))
         else:
             rows.append(_linked(given))
-    for key, file in uploads.items():
-        store().write(key, file)
+    for given, key, content in stored:
+        _store(given, key, content)
     return Taken(rows=rows, sources=tuple(sorted(sources)))
+
+
+def _store(given: Given, key: str, content: BinaryIO | str) -> None:
+    """Write the file, or copy the stored file of that name."""
+    if not isinstance(content, str):
+        store().write(key, content)
+        return
+    try:
+        store().copy(content, key)
+    except FileMissing:
+        raise given.wrong("not_found", UNKNOWN) from None
 
 
 def check(images: Sequence[Given]) -> None:
@@ -130,9 +153,7 @@ def _uploaded(given: Given, file: BinaryIO, key: str) -> dict[str, Any]:
     try:
         found = sniff(file)
     except NijikaError as error:
-        refusal = FieldError(given.field, error.code, str(error))
-        error.errors = [refusal._asdict()]  # type: ignore[attr-defined]
-        raise
+        raise _about(error, given) from error
     return _row(
         given,
         key=key,
@@ -140,16 +161,15 @@ def _uploaded(given: Given, file: BinaryIO, key: str) -> dict[str, Any]:
         size_bytes=size_bytes,
         width_px=found.width_px,
         height_px=found.height_px,
-        sha256=_sha256(file),
+        sha256=sha256_of(file),
     )
 
 
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.hexdigest()
+def _about(error: NijikaError, given: Given) -> NijikaError:
+    """The error, with the field that it is about."""
+    refusal = FieldError(given.field, error.code, str(error))
+    error.errors = [refusal._asdict()]  # type: ignore[attr-defined]
+    return error
 
 
 # URLs
@@ -166,29 +186,65 @@ def _linked(given: Given) -> dict[str, Any]:
     return _row(given, url=given.text)
 
 
-# Files of other jobs
+# Uploads and files of other jobs
 
-_Files = Mapping[str, dict[str, Any]]
+Files = Mapping[str, dict[str, Any] | NijikaError]
 UNKNOWN = "names nothing that is there"
+NO_FILE = {
+    "job:": ("no_result", "names a job that has no such file"),
+    UPLOAD: ("no_file", "names an upload whose file was not sent yet"),
+}
 
 
-def _referred(given: Given, files: _Files) -> dict[str, Any]:
+def referred(images: Collection[Given], *, user_id: int, test: bool) -> Files:
+    """The file behind each text that names one; empty where there is none yet, absent
+    where there is no such thing of this user and mode."""
+    of_jobs = _files_of_jobs(images, user_id=user_id, test=test)
+    return of_jobs | _files_of_uploads(images, user_id=user_id, test=test)
+
+
+def _referred(given: Given, files: Files) -> dict[str, Any]:
     if given.text not in files:
         raise given.wrong("not_found", UNKNOWN)
     file = files[given.text]
+    if isinstance(file, NijikaError):
+        raise _about(file, given)
     if not file:
-        raise given.wrong("no_result", "names a job that has no such file")
+        raise given.wrong(*NO_FILE[UPLOAD if given.text.startswith(UPLOAD) else "job:"])
     if not file["content_type"].startswith("image/"):
         raise given.wrong("no_image", "names a file that is no image")
     kept = ("key", "content_type", "size_bytes", "width_px", "height_px", "sha256")
     return _row(given, **{name: file[name] for name in kept})
 
 
+def _files_of_uploads(
+    images: Collection[Given], *, user_id: int, test: bool
+) -> dict[str, dict[str, Any] | NijikaError]:
+    texts = {given.text for given in images if given.text.startswith(UPLOAD)}
+    ids = {text: job_id_of(text.removeprefix(UPLOAD)) for text in texts}
+    wanted = {upload_id for upload_id in ids.values() if upload_id}
+    if not wanted:
+        return {}
+    found = uploads.files_of(wanted, user_id=user_id, test=test)
+    return {
+        text: _file_of_upload(found[upload_id])
+        for text, upload_id in ids.items()
+        if upload_id in found
+    }
+
+
+def _file_of_upload(upload: Upload | NijikaError) -> dict[str, Any] | NijikaError:
+    if isinstance(upload, NijikaError):
+        return upload
+    if not upload.key:
+        return {}
+    names = ("key", "content_type", "size_bytes", "width_px", "height_px", "sha256")
+    return {name: getattr(upload, name) for name in names}
+
+
 def _files_of_jobs(
     images: Collection[Given], *, user_id: int, test: bool
-) -> dict[str, dict[str, Any]]:
-    """The file behind each `job:` text; empty where the job has none, absent where
-    there is no such job of this user and mode."""
+) -> dict[str, dict[str, Any] | NijikaError]:
     texts = {given.text: _JOB.fullmatch(given.text) for given in images if given.text}
     wanted = {text: match for text, match in texts.items() if match}
     if not wanted:

@@ -25,7 +25,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from jobs import news
+from jobs import news, uploads
 from jobs.errors import JobNotEnded, JobNotFound
 from jobs.models import Job
 from jobs.onthefly import renditions
@@ -98,17 +98,18 @@ def sweep() -> list[str]:
     if removed:
         logger.info("removed %s orphaned folders", len(removed))
     renditions.sweep_orphans()
-    return removed
+    return removed + uploads.sweep_orphans()
 
 
 def clean() -> None:
     """Forget old idempotency keys, lost workers, the fetches and pins of ended jobs,
-    and pictures made on the fly whose time is over."""
+    uploads and pictures made on the fly whose time is over."""
     while _rows(_OLD_KEYS, [settings.IDEMPOTENCY_S, KEYS_AT_ONCE]):
         pass
     _rows(_OLD_WORKERS, [WORKERS_FORGOTTEN_AFTER])
     _rows(_IDLE_FETCHES, [])
     _rows(_IDLE_PINS, [])
+    uploads.sweep()
     renditions.sweep()
 
 

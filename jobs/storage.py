@@ -64,6 +64,10 @@ class Store(Protocol):
     def open(self, key: str) -> BinaryIO:
         """Raises FileMissing."""
 
+    def copy(self, source: str, target: str) -> None:
+        """Give a stored file a second name, durable on return. Neither is ever written
+        again. Raises FileMissing."""
+
     def path(self, key: str) -> Path | None:
         """Where the file lies on this machine, there or not; None if it never does."""
 
@@ -92,6 +96,12 @@ class Store(Protocol):
         cache_control: str = "private",
     ) -> str | None:
         """A presigned URL for a browser, or None where we have to send the file."""
+
+    def upload_url(
+        self, key: str, *, content_type: str, size_bytes: int, lifetime: timedelta
+    ) -> str | None:
+        """A presigned URL to which a client may PUT a file of exactly this type and
+        size, or None where we have to receive it."""
 
     def healthy(self) -> bool:
         """Whether the store can be written to now. Never raises."""
@@ -178,6 +188,20 @@ class LocalStore:
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 raise FileMissing from None
 
+    def copy(self, source: str, target: str) -> None:
+        path = self.path(target)
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+        with _os_errors():
+            self._make_folder(path.parent)
+            try:
+                _link(self.path(source), unfinished)
+                unfinished.replace(path)
+            except FileNotFoundError:
+                raise FileMissing from None
+            finally:
+                unfinished.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+
     def path(self, key: str) -> Path:
         return self._root / _checked(key)
 
@@ -238,6 +262,11 @@ class LocalStore:
     ) -> str | None:
         return None
 
+    def upload_url(
+        self, key: str, *, content_type: str, size_bytes: int, lifetime: timedelta
+    ) -> str | None:
+        return None
+
     def healthy(self) -> bool:
         probe = self._root / f".health.{secrets.token_hex(6)}.part"
         try:
@@ -280,6 +309,12 @@ class S3Store:
         with _s3_errors():
             body = self._client.get_object(**self._object(key))["Body"]
         return cast(BinaryIO, body)
+
+    def copy(self, source: str, target: str) -> None:
+        with _s3_errors():
+            self._client.copy_object(
+                **self._object(target), CopySource=self._object(source)
+            )
 
     def path(self, key: str) -> Path | None:
         _checked(key)
@@ -347,6 +382,19 @@ class S3Store:
                 "get_object",
                 Params=wanted,
                 ExpiresIn=int(DOWNLOAD_LIFETIME.total_seconds()),
+            )
+        return url
+
+    def upload_url(
+        self, key: str, *, content_type: str, size_bytes: int, lifetime: timedelta
+    ) -> str | None:
+        # What is given here is signed, so the store refuses anything else.
+        wanted = {"ContentType": content_type, "ContentLength": size_bytes}
+        with _s3_errors():
+            url: str = self._public_client.generate_presigned_url(
+                "put_object",
+                Params=self._object(key) | wanted,
+                ExpiresIn=int(lifetime.total_seconds()),
             )
         return url
 
@@ -420,6 +468,18 @@ def _copy(content: bytes | BinaryIO, file: BinaryIO) -> None:
         file.write(content)
     else:
         shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where the disk has no such links."""
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _rewind(content: bytes | BinaryIO) -> None:

@@ -73,6 +73,7 @@ application = Front(
         link_limit_bytes=LINK_LIMIT_BYTES,
         bytes_per_s=settings.MIN_UPLOAD_BYTES_PER_S,
         looks_valid=import_string(settings.CREDENTIALS_LOOK_VALID),
+        signed_limit_bytes=import_string(settings.SIGNED_BODY_LIMIT),
         check=refusal,
     )
 )

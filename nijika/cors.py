@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
-LINKS = ("/files/", "/img/")
+LINKS = ("/files/", "/img/", "/uploads/")
 """Signed links, which caches keep: their answers are the same for all pages."""
 PREFIXES = ("/api/", *LINKS, "/removebg", "/upscale")
 

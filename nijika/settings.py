@@ -170,6 +170,12 @@ FETCH_PER_HOST = env.int("NIJIKA_FETCH_PER_HOST", 4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the front and jobs.api.parsing hold the limits
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 
+# Files sent before their jobs (jobs.uploads), and jobs sent together (jobs.batches)
+UPLOAD_SEND_S = env.seconds("NIJIKA_UPLOAD_SEND", "1h")
+UPLOAD_KEPT_S = env.seconds("NIJIKA_UPLOAD_KEPT", "24h")
+UPLOADS_PER_USER = env.int("NIJIKA_UPLOADS_PER_USER", 1000)
+BATCH_LIMIT = env.int("NIJIKA_BATCH_LIMIT", 1000)
+
 # The life of a job (jobs.lifecycle, jobs.reaping)
 LEASE_S = env.seconds("NIJIKA_LEASE", "10s")
 RUN_LIMIT_GRACE_S = env.seconds("NIJIKA_RUN_LIMIT_GRACE", "5s")
@@ -219,6 +225,8 @@ SPOOL_FOLDER = env.str("NIJIKA_SPOOL_FOLDER", "")
 MIN_UPLOAD_BYTES_PER_S = env.int("NIJIKA_MIN_UPLOAD_BYTES_PER_S", 2_000)
 # What looks at a caller's credentials before a large body of theirs is read.
 CREDENTIALS_LOOK_VALID = "accounts.authentication.credentials_look_valid"
+# What knows how much may be sent to a signed address, where no key is needed.
+SIGNED_BODY_LIMIT = "jobs.upload_links.limit_of"
 
 LOGGING = {
     "version": 1,

@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from jobs.api.urls import file_urlpatterns
+from jobs.api.urls import file_urlpatterns, upload_urlpatterns
 from nijika import health
 
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/v1/", include("jobs.api.urls")),
     path("", include("jobs.faces.urls")),
     path("files/", include(file_urlpatterns)),
+    path("uploads/", include(upload_urlpatterns)),
 ]
 
 handler400 = "nijika.problems.handler400"

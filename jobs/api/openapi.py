@@ -18,6 +18,7 @@ from jobs.api.wishes import LONGEST_WAIT_S
 from jobs.errors import JOB_CODES
 from jobs.models import Job
 from jobs.orders import MOST_STEPS
+from jobs.uploads import TYPES as UPLOAD_TYPES
 
 Schema = dict[str, Any]
 
@@ -122,6 +123,32 @@ PROBLEM["properties"]["errors"] = {
     "type": "array",
     "items": _object(field=TEXT, code=TEXT, message=TEXT),
 }
+UPLOAD = _object(
+    id=TEXT,
+    reference=TEXT | {"description": "What names it as an image: upload:ID."},
+    status={"enum": ["waiting", "ready"]},
+    test={"type": "boolean"},
+    content_type={"enum": list(UPLOAD_TYPES)},
+    size_bytes=COUNT,
+    width_px=NULL_COUNT,
+    height_px=NULL_COUNT,
+    sha256={"type": ["string", "null"]},
+    created_at={"type": "string", "format": "date-time"},
+    expires_at={"type": "string", "format": "date-time"},
+    send={
+        "oneOf": [
+            _object(
+                method={"const": "PUT"},
+                url=URL,
+                headers={"type": "object", "additionalProperties": TEXT},
+                expires_at={"type": "string", "format": "date-time"},
+            ),
+            {"type": "null"},
+        ],
+        "description": "The request that brings the file; null once it is there.",
+    },
+    urls=_object(self=URL),
+)
 ENTRY_KINDS = ["grant", "purchase", "hold", "settle", "adjustment", "refund"]
 SCHEMAS: dict[str, Schema] = {
     "Job": JOB,
@@ -166,13 +193,14 @@ SCHEMAS: dict[str, Schema] = {
             "description": "Every step with its own price, the first one too.",
         },
     ),
+    "Upload": UPLOAD,
     "Problem": PROBLEM,
 }
 
 IMAGE: Schema = {
     "type": "string",
     "pattern": "^(https?://|data:|job:|upload:)",
-    "description": "A URL, a data URL in base64, job:ID or job:ID/input.",
+    "description": "A URL, a data URL in base64, job:ID, job:ID/input or upload:ID.",
 }
 
 
@@ -332,7 +360,7 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "The same key and the same request is the same job.",
+    "description": "The same key and the same request is the same thing made once.",
 }
 PREFER = {
     "name": "Prefer",
@@ -355,6 +383,8 @@ def _paths() -> dict[str, Schema]:
         "/jobs/{job_id}/cancel": {"post": CANCEL_JOB},
         "/jobs/{job_id}/result": {"get": GET_RESULT},
         "/jobs/{job_id}/result/{index}": {"get": GET_NTH_RESULT},
+        "/uploads": {"post": _create_upload()},
+        "/uploads/{upload_id}": {"get": GET_UPLOAD, "delete": DELETE_UPLOAD},
         "/operations": {"get": LIST_OPERATIONS},
         "/providers": {"get": LIST_PROVIDERS},
         "/account": {"get": GET_ACCOUNT},
@@ -389,6 +419,27 @@ def _create_job() -> Schema:
         "parameters": [IDEMPOTENCY_KEY, PREFER],
         "requestBody": _request_body(),
         "responses": {"200": ended, "202": accepted} | _problems(400, 402, 413, 415),
+    }
+
+
+def _create_upload() -> Schema:
+    body = _object(
+        content_type={"enum": list(UPLOAD_TYPES)},
+        size_bytes={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": settings.UPLOAD_LIMIT_BYTES,
+        },
+    )
+    content = {"application/json": {"schema": body | {"additionalProperties": False}}}
+    made = _answer("Where to send the file.", "Upload")
+    made["headers"] = {"Location": _header("The upload's address.")}
+    return {
+        "operationId": "create_upload",
+        "summary": "Announce a file that is sent by itself",
+        "parameters": [IDEMPOTENCY_KEY],
+        "requestBody": {"required": True, "content": content},
+        "responses": {"201": made} | _problems(400, 413, 415),
     }
 
 
@@ -479,6 +530,19 @@ GET_NTH_RESULT: Schema = GET_RESULT | {
     "operationId": "get_nth_result",
     "summary": "One result's bytes",
     "parameters": [JOB_ID, INDEX, IF_NONE_MATCH],
+}
+UPLOAD_ID = {"name": "upload_id", "in": "path", "required": True, "schema": TEXT}
+GET_UPLOAD: Schema = {
+    "operationId": "get_upload",
+    "summary": "One upload",
+    "parameters": [UPLOAD_ID],
+    "responses": {"200": _answer("The upload.", "Upload")} | _problems(404),
+}
+DELETE_UPLOAD: Schema = {
+    "operationId": "delete_upload",
+    "summary": "Discard an upload; jobs that use it keep their copy",
+    "parameters": [UPLOAD_ID],
+    "responses": {"204": _answer("It is gone.")} | _problems(404),
 }
 LIST_OPERATIONS: Schema = {
     "operationId": "list_operations",

@@ -75,6 +75,18 @@ def _order(request: HttpRequest, files: ExitStack) -> Order:
 # JSON
 
 
+def json_object(request: HttpRequest) -> dict[str, Any]:
+    """The members of a body that must be JSON.
+
+    Raises Malformed, BadFields for text that is not clean, TooLarge, UnsupportedMedia.
+    """
+    with ExitStack() as files:
+        content = content_of(request, files)
+    if not isinstance(content, dict):
+        raise UnsupportedMedia("Send application/json.")
+    return content
+
+
 def _json_members(request: HttpRequest) -> dict[str, Any]:
     body = strict_json.loads(_body(request, settings.JSON_LIMIT_BYTES))
     if not isinstance(body, dict):

@@ -3,6 +3,7 @@
 from django.urls import path, register_converter
 
 from jobs.api import docs, events, views
+from jobs.api.uploads import SentView, UploadsView, UploadView
 
 
 class Index:
@@ -26,6 +27,8 @@ urlpatterns = [
     path("jobs/<str:job_id>/cancel", views.CancelView.as_view()),
     path("jobs/<str:job_id>/result", views.ResultView.as_view()),
     path("jobs/<str:job_id>/result/<index:index>", views.ResultView.as_view()),
+    path("uploads", UploadsView.as_view()),
+    path("uploads/<str:upload_id>", UploadView.as_view()),
     path("operations", views.OperationsView.as_view()),
     path("providers", views.ProvidersView.as_view()),
     path("account", views.AccountView.as_view()),
@@ -35,3 +38,4 @@ urlpatterns = [
     path("docs", docs.DocsView.as_view(), name="api-docs"),
 ]
 file_urlpatterns = [path("<str:job_id>/<index:index>", views.FileView.as_view())]
+upload_urlpatterns = [path("<str:upload_id>", SentView.as_view())]

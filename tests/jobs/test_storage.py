@@ -56,6 +56,20 @@ def read(store: Store, key: str) -> bytes:
         return file.read()
 
 
+def test_copy_outlives_its_source(store: Store) -> None:
+    store.write("a/1", b"bytes")
+    store.copy("a/1", "b/c/2")
+    store.delete_prefix("a")
+    assert read(store, "b/c/2") == b"bytes"
+    assert keys(store) == ["b/c/2"]
+
+
+def test_copy_of_what_is_not_there_leaves_nothing(store: Store) -> None:
+    with pytest.raises(FileMissing):
+        store.copy("a/1", "b/2")
+    assert keys(store) == []
+
+
 @pytest.mark.parametrize("content", [b"bytes", b"", b"x" * 3_000_000])
 def test_write_then_open_gives_the_same_bytes(store: Store, content: bytes) -> None:
     store.write("inputs/j/0", content)
