@@ -42,18 +42,23 @@ PLACES = (
 )
 
 
-def made(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
-    """`count` composites of all subjects in turn, each on a place not its own."""
-    places = _places(cases)
+def made(
+    cases: Sequence[Case], count: int = COUNT, *, of: Sequence[Case] = ()
+) -> list[Case]:
+    """`count` composites of all subjects in turn, each on a place not its own. Places
+    are those of `cases`; subjects too, unless `of` has others."""
+    places, subjects = _places(cases), of or cases
     composites = []
     for number in range(count):
-        case = cases[number % len(cases)]
+        case = subjects[number % len(subjects)]
         random = np.random.default_rng([7, number])
         others = [place for name, place in places if name != case.name]
         if not others:
             continue
         place = others[int(random.integers(len(others)))]
-        composites.append(_composite(f"composite_{number:02}", case, place, random))
+        composites.append(
+            _composite(f"composite_{number:02}_{case.name}", case, place, random)
+        )
     return composites
 
 

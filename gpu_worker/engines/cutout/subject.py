@@ -83,35 +83,46 @@ class Search:
 
 def find(rgb: Pixels) -> Subject:
     """The subject of an RGB picture of any size."""
-    middle = shrink(rgb, pieces.FOCUS_SIDE_PX)
-    small = _working_size(middle)
-    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    small, lab, focus = prepared(rgb)
     alike = _frame_alike(lab)
     if alike > FRAME_ALIKE:
         mask = _flooded(lab)
         return Subject(
             mask=mask, confidence=alike if mask.any() else 0.0, route="uniform"
         )
-    inside = _without_bars(small)
-    focus = pieces.focus_of(middle, lab.shape)
-    found = search(small[inside], lab[inside], focus[inside], fitted.models())
+    inside = without_bars(small)
+    found = search(small[inside], lab[inside], focus[inside])
     whole = np.zeros(small.shape[:2], np.bool_)
     whole[inside] = found.mask
     sure = certainty.of(found, small[inside]) if found.mask.any() else 0.0
     return Subject(mask=whole, confidence=sure, route="cues")
 
 
-def search(
-    rgb: Pixels, lab: Floats, focus: Floats, models: dict[str, dict[str, float]]
-) -> Search:
-    """The subject of a small picture, by the models `first` and `second`."""
+def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:
+    """The picture at the working size, the same in CIE Lab, and its focus there."""
+    middle = shrink(rgb, pieces.FOCUS_SIDE_PX)
+    small = _working_size(middle)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    return small, lab, pieces.focus_of(middle, lab.shape)
+
+
+def search(rgb: Pixels, lab: Floats, focus: Floats) -> Search:
+    """The subject of a small picture."""
     rgb, lab = np.ascontiguousarray(rgb), np.ascontiguousarray(lab)
-    parts = pieces.find(lab, focus)
+    parts, models = pieces.find(lab, focus), fitted.models()
     seen = cues.first(parts)
-    first = fitted.likelihood(seen, models["first"])
-    trials = [cut(rgb, spread(first, parts), seeds) for seeds in TRIALS]
-    seen |= cues.second(parts, first, trials)
-    second = fitted.likelihood(seen, models["second"])
+    opinion = fitted.likelihood(seen, models["first"])
+    likely = spread(opinion, parts)
+    trials = [cut(rgb, likely, seeds) for seeds in TRIALS]
+    seen |= cues.second(parts, opinion, trials)
+    again = fitted.likelihood(seen, models["second"])
+    return finished(rgb, parts, opinion, trials, again)
+
+
+def finished(
+    rgb: Pixels, parts: Pieces, first: Floats, trials: list[Mask], second: Floats
+) -> Search:
+    """The search's end: the outline by the second opinion."""
     likely = spread(second, parts)
     return Search(
         pieces=parts,
@@ -187,7 +198,7 @@ def _flooded(lab: Floats) -> Mask:
     return _cleaned(mask, np.ones(mask.shape, np.float32))
 
 
-def _without_bars(small: Pixels) -> tuple[slice, slice]:
+def without_bars(small: Pixels) -> tuple[slice, slice]:
     """The picture inside its letterbox: outer rows and columns of one colour."""
     rows = _inner(np.ptp(small, axis=1).max(axis=1) > BAR_RANGE)
     columns = _inner(np.ptp(small[rows], axis=0).max(axis=1) > BAR_RANGE)

@@ -1,0 +1,220 @@
+"""Find how much each cue counts: `python -m bench.cutout.fit`.
+
+Logistic regressions on the superpixels of photos with known alphas and of composites of
+them, in three steps: the cues of the picture alone; the same with the cuts that the
+first opinion leads to; and what the signs of a mask say about its overlap. The opinions
+that a later step learns from are always of models that did not see the subject. Prints
+how good the cut-outs are on subjects left out, then writes the coefficients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cutout import composites, photos
+from bench.cutout.photos import Case
+from gpu_worker.engines.cutout import certainty, cues, fitted, pieces, subject
+from gpu_worker.engines.cutout.pieces import Floats, Pieces
+from gpu_worker.engines.cutout.subject import Search
+from gpu_worker.pixels import Pixels
+
+FOLDS = 10
+WEIGHTS = {"photo": 1.0, "composite": 0.6}
+RIDGE = 1e-3
+RIDGE_OF_CERTAINTY = 1e-2
+ROUNDS = 12
+# Overlaps from useless to good, as the likelihood that a mask is of use.
+USELESS, GOOD = 0.45, 0.80
+
+Model = dict[str, float]
+Cues = dict[str, Floats]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(slots=True, kw_only=True)
+class Example:
+    """A case at the engine's working size, and what is learnt of it step by step."""
+
+    case: Case
+    rgb: Pixels
+    truths: list[Pixels]
+    pieces: Pieces
+    first: Cues
+    opinion: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    trials: list[NDArray[np.bool_]] = field(default_factory=list)
+    second: Cues = field(default_factory=dict)
+    search: Search | None = None
+    iou: float = 0.0
+
+    @property
+    def truth(self) -> Floats:
+        """The share of each superpixel that is subject."""
+        return self.pieces.mean_of(self.truths[0]) / 255
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.cutout.fit", description=__doc__)
+    parser.add_argument("--data", type=Path, help="a folder with a MANIFEST.json")
+    parser.add_argument(
+        "--photos", type=Path, help="a folder of photos, each with <name>.alpha.png"
+    )
+    parser.add_argument("--out", type=Path, default=fitted.FILE)
+    arguments = parser.parse_args()
+    examples = [_example(case) for case in _cases(arguments)]
+    models = fit(examples)
+    rounded = {
+        name: {cue: round(weight, 5) for cue, weight in model.items()}
+        for name, model in models.items()
+    }
+    arguments.out.write_text(json.dumps(rounded, indent=1) + "\n")
+
+
+def fit(examples: Sequence[Example]) -> dict[str, Model]:
+    """All models; the examples are filled in by models that did not see them."""
+    for fold in range(FOLDS):
+        model = _of_pieces(_seen(examples, fold), "first")
+        for one in _left_out(examples, fold):
+            one.opinion = fitted.likelihood(one.first, model)
+            likely = subject.spread(one.opinion, one.pieces)
+            one.trials = [subject.cut(one.rgb, likely, at) for at in subject.TRIALS]
+            again = cues.second(one.pieces, one.opinion, one.trials)
+            one.second = one.first | again
+    for fold in range(FOLDS):
+        model = _of_pieces(_seen(examples, fold), "second")
+        for one in _left_out(examples, fold):
+            _finish(one, model)
+    _report(examples)
+    return {
+        "first": _of_pieces(examples, "first"),
+        "second": _of_pieces(examples, "second"),
+        "certainty": _of_certainty(examples),
+    }
+
+
+def _cases(arguments: argparse.Namespace) -> list[Case]:
+    """Photos, and two sets of composites: of the known and of the added subjects."""
+    known = photos.listed(arguments.data) if arguments.data else photos.own()
+    more = photos.pairs(arguments.photos) if arguments.photos else []
+    mixed = composites.made(known) + composites.made(known, 2 * len(more), of=more)
+    return [*known, *more, *mixed]
+
+
+def _example(case: Case) -> Example:
+    small, lab, focus = subject.prepared(case.photo)
+    size = small.shape[1], small.shape[0]
+    inside = subject.without_bars(small)
+    parts = pieces.find(
+        np.ascontiguousarray(lab[inside]), np.ascontiguousarray(focus[inside])
+    )
+    truths = [
+        cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) for alpha in case.alphas
+    ]
+    return Example(
+        case=case,
+        rgb=np.ascontiguousarray(small[inside]),
+        truths=[truth[inside] for truth in truths],
+        pieces=parts,
+        first=cues.first(parts),
+    )
+
+
+def _finish(one: Example, model: Model) -> None:
+    opinion = fitted.likelihood(one.second, model)
+    one.search = subject.finished(one.rgb, one.pieces, one.opinion, one.trials, opinion)
+    mask = one.search.mask
+    one.iou = max(certainty.overlap(mask, truth > 127) for truth in one.truths)
+
+
+def _of_pieces(examples: Sequence[Example], step: str) -> Model:
+    tables: list[Cues] = [getattr(one, step) for one in examples]
+    return _logistic(
+        {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
+        np.concatenate([one.truth for one in examples]),
+        np.concatenate(
+            [one.pieces.areas * WEIGHTS[one.case.group] for one in examples]
+        ),
+        RIDGE,
+    )
+
+
+def _of_certainty(examples: Sequence[Example]) -> Model:
+    signs = [_signs(one) for one in examples]
+    overlaps = np.array([one.iou for one in examples])
+    return _logistic(
+        {name: np.concatenate([table[name] for table in signs]) for name in signs[0]},
+        np.clip((overlaps - USELESS) / (GOOD - USELESS), 0, 1),
+        np.array([WEIGHTS[one.case.group] for one in examples]),
+        RIDGE_OF_CERTAINTY,
+    )
+
+
+def _signs(one: Example) -> Cues:
+    if one.search is None:
+        raise ValueError("the example has not been cut out yet")
+    return certainty.signs(one.search, one.rgb)
+
+
+def _logistic(table: Cues, truth: Floats, weights: Floats, ridge: float) -> Model:
+    """Newton's method, on cues of mean 0 and deviation 1, for truths of 0 to 1."""
+    raw: Doubles = np.stack(list(table.values()), axis=1).astype(np.float64)
+    shares = (weights / weights.sum())[:, None]
+    mean = (raw * shares).sum(axis=0)
+    spread = np.sqrt((shares * (raw - mean) ** 2).sum(axis=0)) + 1e-6
+    rows = np.hstack([(raw - mean) / spread, np.ones((len(raw), 1))])
+    penalty = np.eye(rows.shape[1]) * ridge
+    penalty[-1, -1] = 1e-9
+    found = np.zeros(rows.shape[1])
+    for _ in range(ROUNDS):
+        likely = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
+        slope = shares[:, 0] * likely * (1 - likely) + 1e-9 * shares[:, 0]
+        gradient = rows.T @ (shares[:, 0] * (truth - likely)) - penalty @ found
+        found += np.linalg.solve((rows * slope[:, None]).T @ rows + penalty, gradient)
+    model = dict(zip(table, map(float, found[:-1] / spread), strict=True))
+    return model | {"offset": float(found[-1] - (found[:-1] * mean / spread).sum())}
+
+
+def _fold(one: Example, examples: Sequence[Example]) -> int:
+    subjects = sorted({other.case.subject for other in examples})
+    return subjects.index(one.case.subject) * 7 % FOLDS
+
+
+def _seen(examples: Sequence[Example], fold: int) -> list[Example]:
+    return [one for one in examples if _fold(one, examples) != fold]
+
+
+def _left_out(examples: Sequence[Example], fold: int) -> list[Example]:
+    return [one for one in examples if _fold(one, examples) == fold]
+
+
+def _report(examples: Sequence[Example]) -> None:
+    """Overlaps of the left out, and what a certainty fitted without them says."""
+    sure = {}
+    for fold in range(FOLDS):
+        model = _of_certainty(_seen(examples, fold))
+        for one in _left_out(examples, fold):
+            sure[one.case.name] = float(fitted.likelihood(_signs(one), model)[0])
+    for group in WEIGHTS:
+        chosen = [one for one in examples if one.case.group == group]
+        overlaps = [one.iou for one in chosen]
+        print(f"{group}: {len(chosen)} cases, mean IoU {np.mean(overlaps):.3f}")
+        for least in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+            failed = [one for one in chosen if one.iou < 0.5]
+            missed = sum(sure[one.case.name] >= least for one in failed)
+            good = [one for one in chosen if one.iou >= 0.8]
+            flagged = sum(sure[one.case.name] < least for one in good)
+            print(
+                f"  certain from {least}: {missed} of {len(failed)} failures missed, "
+                f"{flagged} of {len(good)} good ones flagged"
+            )
+
+
+if __name__ == "__main__":
+    main()
