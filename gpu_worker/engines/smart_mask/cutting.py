@@ -175,7 +175,9 @@ class _View:
         half of what is painted, all along a stroke."""
         assert self.guide is not None
         share = self.pieces.share(core(self.guide) if self._painted else self.guide)
-        return np.flatnonzero(share > (0.5 if self._painted else 0.3))
+        # A thin stroke may cover no superpixel by much.
+        least = 0.5 if self._painted else min(0.3, float(share.max()) / 2)
+        return np.flatnonzero((share >= least) & (share > 0))
 
     def _guide(self, guide: Mask | None) -> Mask | None:
         if guide is None:
