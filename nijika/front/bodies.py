@@ -116,20 +116,22 @@ class Reader:
         return body
 
     async def _fill(self, body: Body) -> None:
-        pending = bytearray()
+        pending: list[bytes] = []  # never joined: each copy of a photo takes a while
+        pending_bytes = 0
         while not self.complete:
             chunk = await self._next(body.size_bytes)
             self._check(body.size_bytes + len(chunk))
             self.spool.reserve(len(chunk))
             body.size_bytes += len(chunk)
-            pending += chunk
-            if len(pending) >= WRITE_BYTES or (
+            pending.append(chunk)
+            pending_bytes += len(chunk)
+            if pending_bytes >= WRITE_BYTES or (
                 self.complete and body.size_bytes > MEMORY_BYTES
             ):
-                await self._write(body, bytes(pending))
-                pending.clear()
+                await self._write(body, pending)
+                pending, pending_bytes = [], 0
         if pending:
-            body.file = io.BytesIO(pending)
+            body.file = io.BytesIO(b"".join(pending))
 
     async def _next(self, received: int) -> bytes:
         loop = asyncio.get_running_loop()
@@ -158,8 +160,8 @@ class Reader:
                 raise Unauthenticated()
             self._looked = True
 
-    async def _write(self, body: Body, data: bytes) -> None:
+    async def _write(self, body: Body, chunks: list[bytes]) -> None:
         if not body.on_disk:
             body.file = tempfile.TemporaryFile(dir=self.spool.folder)  # noqa: SIM115
             body.on_disk = True
-        await self.disk.run(partial(body.file.write, data))
+        await self.disk.run(partial(body.file.writelines, chunks))
