@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from django.db import connection
 
@@ -22,8 +22,10 @@ from accounts import keys
 from accounts.errors import AccountSuspended, KeyExpired, KeyRevoked, ScopeMissing
 from nijika.errors import Unauthenticated
 
-Scope = Literal["jobs:read", "jobs:write", "account:read"]
-SCOPES: tuple[Scope, ...] = ("jobs:read", "jobs:write", "account:read")
+Scope = Literal[
+    "jobs:read", "jobs:write", "account:read", "webhooks:read", "webhooks:write"
+]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 REFRESH_S = 0.5
 """The age at which one caller reads the keys again while others go on."""

@@ -23,8 +23,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import cast
@@ -39,7 +39,8 @@ NAME_TIMEOUT_S = 5.0
 MAX_REDIRECTS = 3
 MAX_URL_LENGTH = 8192
 MAX_ADDRESSES = 4
-MAX_LOOKUPS = 32
+# More than webhooks and fetches may have at once: names that hang keep nobody waiting.
+MAX_LOOKUPS = 400
 CHUNK_BYTES = 65536
 REDIRECTS = {301, 302, 303, 307, 308}
 PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -73,6 +74,15 @@ class Fetched:
     url: str
     content_type: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """What the receiver of a POST answered: `body` is how its body begins."""
+
+    status: int
+    retry_after: str
+    body: bytes
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -137,6 +147,34 @@ def fetch(
                 return _receive(answer, target, cap, sink)
             target = _target(urljoin(target.url, answer.location), allowed_hosts)
     raise FetchFailed("There are too many redirects.")
+
+
+def post(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes,
+    limit_bytes: int,
+    timeout_s: float,
+    allowed_hosts: Collection[str] = (),
+    network: Network = INTERNET,
+) -> Posted:
+    """Send `body` to `url`, once; no redirect is followed.
+
+    The answer counts when its head is read. Of its body come `limit_bytes` at most, and
+    less where it breaks off or the time is up. Raises UrlNotAllowed for a place that
+    must not be reached, and FetchFailed where there is no answer in time.
+    """
+    deadline = _Deadline(timeout_s)
+    target = _target(url, allowed_hosts)
+    length = {"Content-Length": str(len(body))}
+    request = _Request(method="POST", headers={**headers, **length}, body=body)
+    with _exchange(target, request, deadline, _Cap(limit_bytes), network) as answer:
+        return Posted(
+            status=answer.status,
+            retry_after=answer.header("Retry-After"),
+            body=answer.beginning(limit_bytes),
+        )
 
 
 def check_text(url: str, allowed_hosts: Collection[str] = ()) -> None:
@@ -426,6 +464,17 @@ class _Answer:
     def announced_bytes(self) -> int:
         """What the server says is to come; 0 when it says nothing."""
         return self._response.length or 0
+
+    def beginning(self, limit_bytes: int) -> bytes:
+        """As much of the body as comes, at most so much. Raises nothing."""
+        begun = bytearray()
+        with suppress(FetchFailed), _reported():
+            while len(begun) < limit_bytes:
+                part = self._response.read1(limit_bytes - len(begun))
+                if not part:
+                    break
+                begun += part
+        return bytes(begun[:limit_bytes])
 
     def chunks(self) -> Iterator[bytes]:
         """The body. Raises FetchFailed if it is cut short."""

@@ -5,7 +5,8 @@ any number of copies may run, because each loop either holds a lock that only on
 has, or does nothing that is not guarded. A turn that raises is logged, and the loop
 goes on. News wakes the loops that wait for jobs; the clock wakes all.
 
-URL inputs are fetched by a process of its own: `fetch` runs only when named.
+What goes out to addresses that others chose is done by a process of its own: `fetch`
+and `webhooks` run only when named.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import control_signs, retention, statistics
 from jobs.dispatch import Dispatcher
-from jobs.news import WORK, Listener
+from jobs.news import CHANGES, WORK, Listener
 from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
 from jobs.unpooled import Sole
+from jobs.webhooks.delivering import Deliverer
 
 # What SIGTERM leaves to a turn in progress; a broker that is frozen holds one for 2 s.
 END_WITHIN_S = 5.0
@@ -37,6 +39,8 @@ END_WITHIN_S = 5.0
 STUCK_AFTER_S = 10.0
 SIGN_EVERY_S = 1.0
 POSITIONS_EVERY_S = 1.0
+
+APART = ("fetch", "webhooks")
 
 OUTAGES = (DatabaseError, psycopg.Error)
 
@@ -59,12 +63,12 @@ class Work(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """`begin` makes the work and touches nothing; a turn comes every `every_s`, and at
-    news if it `hears`."""
+    news on the channel that it `hears`."""
 
     name: str
     begin: Callable[[], Work]
     every_s: float
-    hears: bool = False
+    hears: str = ""
 
 
 class Turning(threading.Thread):
@@ -92,6 +96,8 @@ class Turning(threading.Thread):
 
     def run(self) -> None:
         work = self.loop.begin()
+        if isinstance(work, Deliverer):
+            work.wake = self.wake
         while not self._stopping:
             # Whatever happens from here on deserves another turn.
             self._woken.clear()
@@ -124,10 +130,8 @@ class Control:
 
     def __init__(self, loops: Iterable[Loop]) -> None:
         self._turning = [Turning(loop) for loop in loops]
-        hearing = [one for one in self._turning if one.loop.hears]
-        self._listener = Listener(
-            lambda ids: _wake(hearing), lambda up: _wake(hearing), channel=WORK
-        )
+        channels = {one.loop.hears for one in self._turning} - {""} or {WORK}
+        self._listeners = [self._listener(channel) for channel in sorted(channels)]
         self._signs = Turning(
             Loop(
                 name="signs",
@@ -137,7 +141,7 @@ class Control:
         )
 
     def start(self) -> None:
-        for thread in (self._listener, *self._turning, self._signs):
+        for thread in (*self._listeners, *self._turning, self._signs):
             thread.start()
 
     def stop(self) -> bool:
@@ -146,10 +150,17 @@ class Control:
         for thread in threads:
             thread.stop()
         deadline = time.monotonic() + END_WITHIN_S
-        self._listener.stop(timeout_s=END_WITHIN_S)
+        for listener in self._listeners:
+            listener.stop(timeout_s=max(0, deadline - time.monotonic()))
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
+
+    def _listener(self, channel: str) -> Listener:
+        hearing = [one for one in self._turning if one.loop.hears == channel]
+        return Listener(
+            lambda ids: _wake(hearing), lambda up: _wake(hearing), channel=channel
+        )
 
     def _give_signs(self) -> None:
         for name in {one.loop.name for one in self._turning}:
@@ -159,7 +170,7 @@ class Control:
 
 
 def run(only: str = "") -> bool:
-    """Run the loops of this name, or all but `fetch`, until SIGTERM or SIGINT.
+    """Run the loops of these names, or all but `APART`, until SIGTERM or SIGINT.
 
     Returns whether all loops ended in time. Raises KeyError for an unknown name.
     """
@@ -169,7 +180,7 @@ def run(only: str = "") -> bool:
     control = Control(loops(only))
     _analyze()
     control.start()
-    logger.info("control runs %s", only or "all loops but fetch")
+    logger.info("control runs %s", only or f"all loops but {', '.join(APART)}")
     stopping.wait()
     return control.stop()
 
@@ -183,12 +194,17 @@ def _analyze() -> None:
 
 
 def loops(only: str = "") -> list[Loop]:
-    """The loops of this name, or all but `fetch`. Raises KeyError."""
+    """The loops of these names, with commas between, or all but `APART`.
+
+    Raises KeyError.
+    """
     known = _dispatch() + _others()
-    chosen = [one for one in known if one.name == (only or one.name)]
-    if not chosen:
-        raise KeyError(only)
-    return [one for one in chosen if only or one.name != "fetch"]
+    if not only:
+        return [one for one in known if one.name not in APART]
+    names = set(only.split(","))
+    if unknown := names - {one.name for one in known}:
+        raise KeyError(", ".join(sorted(unknown)))
+    return [one for one in known if one.name in names]
 
 
 def _dispatch() -> list[Loop]:
@@ -197,7 +213,7 @@ def _dispatch() -> list[Loop]:
             name="dispatch",
             begin=partial(Dispatcher, queue),
             every_s=settings.POLL_S,
-            hears=True,
+            hears=WORK,
         )
         for queue in settings.QUEUES
     ]
@@ -211,7 +227,13 @@ def _others() -> list[Loop]:
         Loop(name="retention", begin=_expiring, every_s=settings.SWEEP_S),
         Loop(name="orphans", begin=_sweeping, every_s=seldom_s),
         Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
-        Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=True),
+        Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=WORK),
+        Loop(
+            name="webhooks",
+            begin=Deliverer,
+            every_s=settings.POLL_S,
+            hears=CHANGES,
+        ),
     ]
 
 

@@ -69,6 +69,7 @@ class Submission:
     idempotency_key: str | None = None
     digest: str | None = None
     retry_of: UUID | None = None
+    webhook_url: str = ""
     sources: tuple[UUID, ...] = ()
     batch_id: UUID | None = None
     batch_index: int | None = None
@@ -322,13 +323,15 @@ WITH item AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS item (
         id uuid, user_id bigint, test bool, operation text, engine text, queue text,
         parameters jsonb, "then" jsonb, metadata jsonb, inputs jsonb,
-        waiting_fetches smallint, request_id text, retry_of uuid, batch_id uuid,
+        waiting_fetches smallint, request_id text, retry_of uuid, webhook_url text,
+        batch_id uuid,
         batch_index smallint, price numeric, run_limit_s float8
     )
 ), made AS (
     INSERT INTO jobs_job (
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
-        inputs, waiting_fetches, request_id, retry_of, batch_id, batch_index, price,
+        inputs, waiting_fetches, request_id, retry_of, webhook_url, batch_id,
+        batch_index, price,
         run_limit_s,
         start_by, give_up_at,
         status, charged, attempt, worker, dispatches, failures, losses, hand_backs,
@@ -336,7 +339,8 @@ WITH item AS (
     )
     SELECT
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
-        inputs, waiting_fetches, request_id, retry_of, batch_id, batch_index, price,
+        inputs, waiting_fetches, request_id, retry_of, webhook_url, batch_id,
+        batch_index, price,
         run_limit_s,
         statement_timestamp() + %s * interval '1s',
         statement_timestamp() + %s * interval '1s',
@@ -406,6 +410,7 @@ def _row(item: Submission) -> dict[str, Any]:
         "waiting_fetches": sum(map(_waits_for_fetch, item.inputs)),
         "request_id": item.request_id,
         "retry_of": item.retry_of,
+        "webhook_url": item.webhook_url,
         "batch_id": item.batch_id,
         "batch_index": item.batch_index,
         "price": item.price,

@@ -10,8 +10,9 @@
 - Each transition is one guarded UPDATE for many jobs. Its WHERE names the statuses it
   may leave, and the attempt and the claim where a worker speaks; of racing callers
   exactly one wins, and the others change nothing.
-- Credits and events move in the winner's transaction or not at all. A success is
-  charged the row's own price, everything else nothing; a worker has no say in it.
+- Credits, events and what webhooks tell of them move in the winner's transaction or
+  not at all. A success is charged the row's own price, everything else nothing; a
+  worker has no say in it.
 - `attempt` rises with every claim and never falls. The last claim stays in the row
   when a job is queued again, so that nobody else's claim of it is ever believed.
 - Every function runs in the caller's transaction. It first locks all its jobs in one
@@ -40,6 +41,7 @@ from jobs.locks import lock, lock_free
 from jobs.models import Job
 from jobs.sql import Statement
 from jobs.turns import WalletsLocked
+from jobs.webhooks import recording
 
 CHECKPOINT_LIMIT_BYTES = 4096
 
@@ -322,7 +324,7 @@ def _settle(rows: Iterable[sql.Row], *, wait: bool) -> None:
 
 
 def _settings() -> dict[str, Any]:
-    return {
+    return recording.values() | {
         "lease_s": float(settings.LEASE_S),
         "grace_s": float(settings.RUN_LIMIT_GRACE_S),
         "start_by_s": float(settings.START_BY_S),
@@ -419,16 +421,17 @@ _ENDED = """ended_at = clock_timestamp(), lease_until = NULL, position = NULL,
 
 
 def _transition(update: str, event: str, *, reason: str, attempt: str) -> str:
-    """The UPDATE with its event, in one statement; gives `Moved` rows."""
+    """The UPDATE with its event and whom that is told, in one statement; gives `Moved`
+    rows."""
     return f"""
 WITH moved AS (
     {update}
-    RETURNING job.id, job.user_id, job.test, job.charged,
+    RETURNING job.id, job.user_id, job.test, job.webhook_url, job.charged,
         {attempt} AS attempt, {reason} AS reason
 ), told AS (
     INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
     SELECT id, '{event}', attempt, reason FROM moved
-)
+){recording.from_moved(event)}
 SELECT id::text, user_id, test, charged FROM moved"""
 
 
@@ -444,12 +447,13 @@ WITH moved AS (
     FROM {_SAID}
     WHERE {_SAID_JOB} AND job.status || '' = 'queued'
         AND job.attempt = said.attempt - 1
-    RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
+    RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine,
+        job.user_id, job.test, job.webhook_url
 ), told AS (
     INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
     SELECT id, 'started', attempt, '' FROM moved
-), granted AS (
-    SELECT * FROM moved
+){recording.from_moved("started")}, granted AS (
+    SELECT id, attempt, claim, checkpoint, operation, engine FROM moved
     UNION ALL
     SELECT job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
     FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}

@@ -7,11 +7,13 @@ here, named for their promise.
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from billing.fields import Credits
+from jobs.ids import new_id
 
 UNFINISHED = Q(status__in=["queued", "running"])
 IN_FLIGHT = Q(status="running") | Q(status="queued", dispatched_at__isnull=False)
@@ -58,6 +60,9 @@ class Job(models.Model):
         db_index=False,
     )
     batch_index = models.SmallIntegerField(null=True, blank=True)
+    webhook_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default=""
+    )
     price = Credits()
     charged = Credits(default=0)
 
@@ -454,3 +459,169 @@ class RenditionUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} on {self.day}"
+
+
+class WebhookEndpoint(models.Model):
+    """Where an account wants to hear of some types of events, in one mode.
+
+    It holds no secret: that follows from the row's id, its generation and the server's
+    own secret (`jobs.webhooks.signing`). `lane` is what its deliveries queue in.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    test = models.BooleanField(default=False)
+    url = models.CharField(max_length=2048)
+    description = models.CharField(max_length=200, blank=True, default="")
+    events = ArrayField(models.CharField(max_length=40))
+    generation = models.PositiveIntegerField(default=1)
+    rotated_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    # Why it is off: `gone` (it answered 410) or `owner`.
+    disabled_by = models.CharField(max_length=10, blank=True, default="")
+    # When its owner was told that credits are low; empty while they are not.
+    told_low_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["user", "test", "id"], name="endpoint_of")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookSecret(models.Model):
+    """Which secret signs what goes to the `webhook_url` of an account's jobs."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    test = models.BooleanField(default=False)
+    generation = models.PositiveIntegerField(default=1)
+    rotated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "test"], name="webhook_secret_once_per_mode"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"of {self.user_id}"
+
+
+class WebhookDelivery(models.Model):
+    """One event for one receiver. `jobs.webhooks.recording` makes them, in the
+    transaction of what they tell; `jobs.webhooks.delivering` changes them.
+
+    Its columns are no foreign keys: whoever ends a job must not wait for a row of its
+    owner's endpoints. A delivery without an endpoint goes to the job's own address.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    event_id = models.UUIDField()
+    type = models.CharField(max_length=40)
+    user_id = models.BigIntegerField()
+    test = models.BooleanField()
+    job_id = models.UUIDField(null=True, blank=True)
+    endpoint_id = models.UUIDField(null=True, blank=True)
+    url = models.CharField(max_length=2048, blank=True, db_default="")
+    lane = models.CharField(max_length=320)
+    data = models.JSONField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=Status, db_default="pending")
+    created_at = models.DateTimeField(db_default=Now())
+    # When the next try is due, and until when trying makes sense.
+    next_at = models.DateTimeField(db_default=Now())
+    give_up_at = models.DateTimeField()
+    # Tries of this round, which a replay begins anew; and of all.
+    tries = models.SmallIntegerField(db_default=0)
+    attempts = models.IntegerField(db_default=0)
+    claim = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="pending", ended_at__isnull=True)
+                | ~Q(status="pending") & Q(ended_at__isnull=False),
+                name="delivery_ended_iff_ended_at",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["lane", "next_at"],
+                condition=Q(status="pending"),
+                name="delivery_waiting",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=Q(lease_until__isnull=False),
+                name="delivery_busy",
+            ),
+            models.Index(
+                fields=["give_up_at"],
+                condition=Q(status="pending"),
+                name="delivery_give_up",
+            ),
+            models.Index(
+                fields=["user_id", "test", "-created_at", "-id"], name="delivery_list"
+            ),
+            models.Index(
+                fields=["endpoint_id", "-created_at", "-id"], name="delivery_of"
+            ),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(ended_at__isnull=False),
+                name="delivery_age",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class WebhookAttempt(models.Model):
+    """What came of one try: the answer's status and first bytes, or why none came."""
+
+    delivery = models.ForeignKey(
+        WebhookDelivery, on_delete=models.CASCADE, related_name="log"
+    )
+    number = models.IntegerField()
+    at = models.DateTimeField(db_default=Now())
+    status = models.SmallIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=200, blank=True)
+    milliseconds = models.IntegerField()
+    answer = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["delivery", "number"], name="attempt_once_per_number"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.delivery_id}"
+
+
+class WebhookLane(models.Model):
+    """How a receiver has answered lately. While its circuit is open (`open_until`)
+    nothing is sent to it; a lane without failures is proven."""
+
+    lane = models.CharField(max_length=320, primary_key=True)
+    failures = models.IntegerField(db_default=0)
+    open_until = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.lane

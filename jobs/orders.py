@@ -22,6 +22,7 @@ from jobs.errors import BadFields, FieldError
 from jobs.ids import new_id
 from jobs.inputs import Given
 from jobs.submission import Submission
+from jobs.webhooks import endpoints
 
 MOST_STEPS = 8
 MOST_PROBLEMS = 20
@@ -45,6 +46,7 @@ class Order:
     then: Sequence[Step] = ()
     images: Sequence[Given] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    webhook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ class Checked:
 
 
 def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked:
-    """Raises BadFields, EngineUnavailable and PriceMissing."""
+    """Raises BadFields, UrlRefused, EngineUnavailable and PriceMissing."""
     spec = engines.resolve(order.operation, order.engine, test=test)
     look_at_images = bool(order.images) or not images_optional
     problems, parameters = _parameters(spec, order, look_at_images=look_at_images)
@@ -119,6 +121,8 @@ def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked
             problems += _under(f"then.{number}", bad)
     if problems:
         raise BadFields(*problems[:MOST_PROBLEMS])
+    if order.webhook_url:
+        endpoints.check_url("webhook_url", order.webhook_url)
     return Checked(stages=_stages(asked))
 
 
@@ -149,6 +153,7 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
         run_limit_s=checked.run_limit_s(taken.pixels() / 1_000_000),
         request_id=orderer.request_id,
         idempotency_key=orderer.idempotency_key,
+        webhook_url=order.webhook_url,
         digest=_digest(checked, order, taken) if orderer.idempotency_key else None,
         sources=taken.sources,
     )
@@ -172,6 +177,7 @@ def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:
         then=checked.then,
         inputs=taken.rows,
         metadata=order.metadata,
+        webhook_url=order.webhook_url,
     )
 
 

@@ -19,6 +19,11 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
         """A duration in seconds. Raises ImproperlyConfigured for a missing unit."""
         return _measured(self.str(name, default), DURATION_UNITS, name)
 
+    def seconds_each(self, name: str, default: str) -> list[float]:
+        """Durations with commas between them, in seconds."""
+        texts = self.str(name, default).split(",")
+        return [_measured(text, DURATION_UNITS, name) for text in texts]
+
     def duration(self, name: str, default: str) -> timedelta:
         return timedelta(seconds=self.seconds(name, default))
 

@@ -196,6 +196,23 @@ REAP_S = env.seconds("NIJIKA_REAP", "1s")
 SWEEP_S = env.seconds("NIJIKA_SWEEP", "60s")
 ORPHAN_AFTER_S = env.seconds("NIJIKA_ORPHAN_AFTER", "1h")
 
+# Webhooks (jobs.webhooks): when a delivery is tried, each counted from the try before;
+# how many are on their way at once, per control, those that take long included apart.
+WEBHOOK_SCHEDULE_S = env.seconds_each(
+    "NIJIKA_WEBHOOK_SCHEDULE", "0s,5s,5m,30m,2h,5h,10h,14h,20h,24h"
+)
+WEBHOOK_GIVE_UP_S = env.seconds("NIJIKA_WEBHOOK_GIVE_UP", "96h")
+WEBHOOK_TIMEOUT_S = env.seconds("NIJIKA_WEBHOOK_TIMEOUT", "20s")
+WEBHOOK_SENDERS = env.int("NIJIKA_WEBHOOK_SENDERS", 32)
+WEBHOOK_SLOW_SENDERS = env.int("NIJIKA_WEBHOOK_SLOW_SENDERS", 256)
+WEBHOOK_PER_ENDPOINT = env.int("NIJIKA_WEBHOOK_PER_ENDPOINT", 4)
+WEBHOOK_PER_USER = env.int("NIJIKA_WEBHOOK_PER_USER", 100)
+WEBHOOK_CIRCUIT_PAUSE_S = env.seconds("NIJIKA_WEBHOOK_CIRCUIT_PAUSE", "10s")
+WEBHOOK_ALLOWED_HOSTS = env.list("NIJIKA_WEBHOOK_ALLOWED_HOSTS", default=[])
+WEBHOOK_ENDPOINTS = env.int("NIJIKA_WEBHOOK_ENDPOINTS", 20)
+WEBHOOK_LOG_S = env.seconds("NIJIKA_WEBHOOK_LOG", "14d")
+CREDITS_LOW = Decimal(env.str("NIJIKA_CREDITS_LOW", "5"))
+
 # Pictures made on the fly (jobs.onthefly). No slots: none are made here.
 ONTHEFLY_SLOTS = env.int("NIJIKA_ONTHEFLY_SLOTS", PROFILE.slots)
 ONTHEFLY_FETCHES = env.int("NIJIKA_ONTHEFLY_FETCHES", PROFILE.fetches)

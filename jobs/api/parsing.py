@@ -22,6 +22,7 @@ from jobs.api import multipart
 from jobs.errors import BadFields, FieldError
 from jobs.inputs import Given
 from jobs.orders import MOST_STEPS, Order
+from jobs.webhooks.endpoints import LONGEST_URL
 from nijika.errors import Malformed, TooLarge, UnsupportedMedia
 
 # What a file may be to an operation; the engines say which of them they take.
@@ -31,7 +32,6 @@ JSON_FIELDS = ("parameters", "then", "metadata")
 MEMBERS = {"operation", "engine", *JSON_FIELDS, *ROLES, "webhook_url"}
 FORM_OVERHEAD_BYTES = 1 << 20
 METADATA_KEYS, METADATA_BYTES, METADATA_DEPTH = 50, 16 << 10, 8
-NOT_YET = "is not available yet"
 
 
 @contextmanager
@@ -106,6 +106,7 @@ def _json_order(body: Mapping[str, Any]) -> Order:
         then=_steps(body.get("then", [])),
         images=[image for role in ROLES for image in _images(role, body.get(role))],
         metadata=body.get("metadata", {}),
+        webhook_url=body.get("webhook_url", ""),
     )
 
 
@@ -135,6 +136,7 @@ TYPES: dict[str, tuple[type, str]] = {
     "parameters": (dict, "must be of type object"),
     "metadata": (dict, "must be of type object"),
     "then": (list, "must be of type array"),
+    "webhook_url": (str, "must be of type string"),
     **{role: (str, "must be of type string") for role in ROLES if role != "image"},
 }
 
@@ -149,10 +151,16 @@ def _member_problems(body: Mapping[str, Any]) -> Iterator[FieldError]:
     for name, (kind, message) in TYPES.items():
         if name in body and not isinstance(body[name], kind):
             yield FieldError(name, "type", message)
-    if "webhook_url" in body:
-        yield FieldError("webhook_url", "unsupported", NOT_YET)
+    yield from _url_problems(body.get("webhook_url"))
     yield from _image_problems(body.get("image", ""))
     yield from _then_problems(body.get("then"))
+
+
+def _url_problems(url: Any) -> Iterator[FieldError]:
+    """Where it leads is the order's to look at."""
+    if isinstance(url, str) and not 0 < len(url) <= LONGEST_URL:
+        what = f"must have 1 to {LONGEST_URL} characters"
+        yield FieldError("webhook_url", "length", what)
 
 
 STEP_TYPES = {name: TYPES[name] for name in ("operation", "parameters")}
@@ -256,6 +264,7 @@ def _form_order(parts: list[multipart.Part]) -> Order:
         then=_steps(values.get("then", [])),
         images=_form_images(parts),
         metadata=values.get("metadata", {}),
+        webhook_url=values.get("webhook_url", ""),
     )
 
 

@@ -179,11 +179,12 @@ def test_loop_that_hangs_does_not_keep_the_others_from_ending(
     time.sleep(3)  # the thread must not outlive the test's database
 
 
-def test_loops_by_name_leave_fetching_to_its_own_process() -> None:
+def test_loops_by_name_leave_the_outside_to_its_own_process() -> None:
     names = {loop.name for loop in control.loops()}
     assert names == {
         "dispatch", "reaping", "positions", "retention", "orphans", "cleaning"
     }  # fmt: skip
-    assert [loop.name for loop in control.loops("fetch")] == ["fetch"]
+    outside = control.loops("fetch,webhooks")
+    assert [loop.name for loop in outside] == ["fetch", "webhooks"]
     with pytest.raises(KeyError):
         control.loops("nonsense")

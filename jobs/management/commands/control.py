@@ -14,7 +14,9 @@ class Command(BaseCommand):
     help = "Run the loops that move jobs; any number of copies may run."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--only", default="", metavar="NAME", help="one loop alone")
+        parser.add_argument(
+            "--only", default="", metavar="NAMES", help="these loops alone: NAME,NAME"
+        )
 
     def handle(self, *args: Any, only: str, **options: Any) -> None:
         try:

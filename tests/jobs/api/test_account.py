@@ -103,7 +103,7 @@ def test_estimate_says_the_price_and_makes_nothing(owner: Person) -> None:
         ({"operation": "removebg", "parameters": {"x": 1}}, "parameters.x", "unknown"),
         ({"operation": "removebg", "image": [DATA_URL] * 2}, "image", "repeated"),
         ({"operation": "removebg", "image": "photo.png"}, "image", "format"),
-        ({"operation": "removebg", "webhook_url": "x"}, "webhook_url", "unsupported"),
+        ({"operation": "removebg", "webhook_url": ""}, "webhook_url", "length"),
     ],
 )
 def test_estimate_is_as_strict_as_create(
