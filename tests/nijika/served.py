@@ -31,7 +31,12 @@ from django.http import (  # noqa: E402
 )
 
 from nijika import web  # noqa: E402
-from nijika.continuation import CONTINUATION, Finish, SendFile  # noqa: E402
+from nijika.continuation import (  # noqa: E402
+    CONTINUATION,
+    Finish,
+    SendFile,
+    Stream,
+)
 from nijika.errors import Conflict  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
@@ -41,6 +46,7 @@ closed: list[str] = []
 waits: list[str] = []
 gone: list[str] = []
 echoed: list[int] = []
+feeds: list[str] = []
 Environ = dict[str, Any]
 
 
@@ -147,6 +153,50 @@ def wait(environ: Environ) -> Any:
     return b""
 
 
+class Ticks:
+    """A feed that says "tick" so often, at such intervals, and "idle" after 0.1 s."""
+
+    idle_s = 0.1
+
+    def __init__(self, count: int, every_s: float) -> None:
+        self._left, self._every_s = count, every_s
+        self._ready = 0
+        self._wake: Callable[[], None] = lambda: None
+
+    def open(self, wake: Callable[[], None]) -> None:
+        if self._left < 0:
+            raise Conflict("not now")
+        feeds.append("opened")
+        self._wake = wake
+        if self._every_s < 60:
+            threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        for _ in range(self._left):
+            time.sleep(self._every_s)
+            self._ready += 1
+            self._wake()
+
+    def take(self) -> bytes | None:
+        if self._ready:
+            self._ready -= 1
+            self._left -= 1
+            return b"tick\n"
+        return b"" if self._left else None
+
+    def idle(self) -> bytes:
+        return b"idle\n"
+
+    def close(self) -> None:
+        feeds.append("closed")
+
+
+def feed(environ: Environ) -> Any:
+    count, every_s = environ["QUERY_STRING"].split("x")
+    environ[CONTINUATION] = Stream(feed=Ticks(int(count), float(every_s)))
+    return b""
+
+
 def file(environ: Environ) -> Any:
     environ[CONTINUATION] = SendFile(path=Path(environ["QUERY_STRING"]))
     return b""
@@ -157,6 +207,8 @@ def state(environ: Environ) -> Any:
         "closed": closed,
         "waits": len(waits),
         "gone": len(gone),
+        "opened": feeds.count("opened"),
+        "closed_feeds": feeds.count("closed"),
         "echoed": len(echoed),
         "spooled": SPOOL.used_bytes,
         "threads": threading.active_count(),
@@ -174,6 +226,7 @@ VIEWS: dict[str, Callable[[Environ], Any]] = {
     "/api/finish": finish,
     "/api/resume": resume,
     "/api/wait": wait,
+    "/api/feed": feed,
     "/api/file": file,
     "/api/fail": fail,
     "/state": state,
