@@ -21,7 +21,7 @@ import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image
 
-from gpu_worker.errors import InvalidImage, WorkerError
+from gpu_worker.errors import InvalidImage, StorageUnavailable, WorkerError
 from gpu_worker.pixels.formats import FORMATS
 
 MOST_PIXELS = 50_000_000
@@ -100,7 +100,19 @@ def prepare() -> None:
 
 
 def _file(source: Path | bytes) -> BinaryIO:
-    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    """Raises StorageUnavailable for an input that was there a moment ago."""
+    if not isinstance(source, Path):
+        return io.BytesIO(source)
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise StorageUnavailable("An input is not in the file store.") from error
+
+
+def content(source: Path) -> bytes:
+    """The whole file. Raises StorageUnavailable."""
+    with _file(source) as file:
+        return file.read()
 
 
 def _check_size(image: Image.Image) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from gpu_worker import pixels
-from gpu_worker.errors import InvalidImage
+from gpu_worker.errors import InvalidImage, StorageUnavailable
 from gpu_worker.pixels import Pixels
 from tests.gpu_worker.engines.pictures import DATA, FORMATS, plain
 
@@ -123,8 +123,8 @@ def test_alpha_that_hides_nothing_is_dropped():
     assert pixels.decode(_file(Image.new("RGBA", (9, 9), "red"), "PNG")).shape[2] == 3
 
 
-def test_a_file_that_is_not_there_is_no_damaged_image(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_a_file_that_is_gone_by_now_is_trouble_with_the_store(tmp_path):
+    with pytest.raises(StorageUnavailable):
         pixels.decode(tmp_path / "absent.png")
 
 

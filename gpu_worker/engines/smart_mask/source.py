@@ -18,7 +18,7 @@ from gpu_worker import pixels
 from gpu_worker.engines.cutout.subject import shrink
 from gpu_worker.engines.smart_mask import pieces
 from gpu_worker.engines.smart_mask.pieces import Pieces
-from gpu_worker.pixels import Pixels
+from gpu_worker.pixels import Pixels, header
 
 MIDDLE_SIDE_PX = 1280
 WORK_SIDE_PX = 320
@@ -45,8 +45,9 @@ _kept: OrderedDict[bytes, Source] = OrderedDict()
 
 
 def read(path: Path) -> Source:
-    """The image of a file, unless it is one of the last. Raises InvalidImage."""
-    data = path.read_bytes()
+    """The image of a file, unless it is one of the last. Raises InvalidImage
+    and StorageUnavailable."""
+    data = header.content(path)
     key = hashlib.sha256(data).digest()
     source = _kept.pop(key, None) or _decoded(data)
     _kept[key] = source
