@@ -8,6 +8,8 @@ In the order in which a job meets them:
                   inputs, images, image_headers, strict_json, engines, schemas
                   uploads and upload_links: files that are sent before their jobs
     submission    accepts many at once; combiner, groups, intake are its parts
+    batches       many jobs in one request, all or none; archives has their results
+    idempotency   one key makes one thing, of whatever kind
     sources       fetches URL inputs
     dispatch      waiting rows to Celery messages, fairly
     link          what a worker's call does; link_view (its answer over HTTP), vetting

@@ -24,7 +24,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from jobs import control_signs, retention, statistics
+from jobs import batches, control_signs, retention, statistics
 from jobs.dispatch import Dispatcher
 from jobs.news import CHANGES, WORK, Listener
 from jobs.positions import Positions
@@ -226,6 +226,7 @@ def _others() -> list[Loop]:
         Loop(name="positions", begin=_positions, every_s=POSITIONS_EVERY_S),
         Loop(name="retention", begin=_expiring, every_s=settings.SWEEP_S),
         Loop(name="orphans", begin=_sweeping, every_s=seldom_s),
+        Loop(name="batches", begin=_completing, every_s=settings.POLL_S),
         Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
         Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=WORK),
         Loop(
@@ -262,6 +263,10 @@ def _positions() -> Work:
 def _fetching() -> Work:
     fetcher = Fetcher()
     return _Task(fetcher.turn, fetcher.close)
+
+
+def _completing() -> Work:
+    return _Task(batches.complete)
 
 
 def _expiring() -> Work:

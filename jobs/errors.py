@@ -5,6 +5,7 @@ from typing import NamedTuple
 from nijika.errors import (
     Conflict,
     Invalid,
+    NijikaError,
     NotFound,
     RateLimited,
     Unavailable,
@@ -42,6 +43,19 @@ class BadFields(Invalid):
     def __init__(self, *errors: FieldError) -> None:
         super().__init__("; ".join(f"{one.field} {one.message}" for one in errors[:3]))
         self.errors = [one._asdict() for one in errors]
+
+
+def within(path: str, error: NijikaError) -> NijikaError:
+    """The error of a part of a request, its fields named as they stand in the whole."""
+    errors = [
+        one | {"field": f"{path}.{one['field']}"}
+        for one in getattr(error, "errors", [])
+    ]
+    if isinstance(error, BadFields):
+        return BadFields(*[FieldError(**one) for one in errors])
+    if errors:
+        error.errors = errors  # type: ignore[attr-defined]
+    return error
 
 
 class InvalidImage(Invalid):

@@ -84,7 +84,7 @@ def resolve(intake: Intake) -> dict[UUID, Answer]:
     """What became of a group in doubt: all that is not there is submitted once more."""
     answers: dict[UUID, Answer] = dict(intake.outcomes)
     expected = [item for item in intake.items if _is_new(answers[item.id])]
-    there = _committed(intake)
+    there = committed(intake)
     if there is None:
         logger.error("the fate of %d submissions is unknown", len(expected))
         return answers | {item.id: unavailable() for item in expected}
@@ -194,7 +194,7 @@ def _is_new(answer: Answer) -> bool:
     return isinstance(answer, Accepted) and not answer.replayed
 
 
-def _committed(intake: Intake) -> set[UUID] | None:
+def committed(intake: Intake) -> set[UUID] | None:
     """The ids that are there once the transaction's end is certain; None: it is not."""
     start = time.monotonic()
     while (waited := time.monotonic() - start) < DOUBT_LIMIT_S:

@@ -44,6 +44,7 @@ from jobs.turns import WalletsLocked
 from jobs.webhooks import recording
 
 CHECKPOINT_LIMIT_BYTES = 4096
+CANCELLED_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +284,29 @@ def cancel(job_id: UUID, *, user_id: int, test: bool) -> None:
     Its own transaction. Raises JobNotFound, JobNotCancellable if it ended otherwise,
     and WalletBusy, which changed nothing.
     """
+    end = _cancelling(user_id=user_id, test=test)
+    changed = turns.take([str(job_id)], end).check().changed
+    news.announce(changed)
+    if not changed:
+        _check_cancelled(job_id, user_id=user_id, test=test)
+
+
+def cancel_many(job_ids: Iterable[UUID], *, user_id: int, test: bool) -> set[str]:
+    """End those of these jobs that are this user's and unfinished; gives their ids.
+
+    Transactions of its own. Raises WalletBusy: then some are left, for a repeat.
+    """
+    end = _cancelling(user_id=user_id, test=test)
+    ids = [str(job_id) for job_id in job_ids]
+    changed: set[str] = set()
+    for start in range(0, len(ids), CANCELLED_AT_ONCE):
+        turn = turns.take(ids[start : start + CANCELLED_AT_ONCE], end)
+        news.announce(turn.changed)
+        changed |= turn.check().changed
+    return changed
+
+
+def _cancelling(*, user_id: int, test: bool) -> turns.End:
     owner = {"user": user_id, "test": test}
 
     def end(job_ids: Collection[str], *, wait: bool) -> set[str]:
@@ -291,10 +315,7 @@ def cancel(job_id: UUID, *, user_id: int, test: bool) -> None:
         _settle(cancelled, wait=wait)
         return _ids(cancelled)
 
-    changed = turns.take([str(job_id)], end).check().changed
-    news.announce(changed)
-    if not changed:
-        _check_cancelled(job_id, user_id=user_id, test=test)
+    return end
 
 
 def _check_cancelled(job_id: UUID, *, user_id: int, test: bool) -> None:

@@ -11,17 +11,20 @@ one price: the sum of its steps'.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from billing import prices
+from billing.errors import InsufficientCredits
 from gpu_worker.contract import EngineSpec, Step, to_json
-from jobs import engines, inputs, sandbox, submission
-from jobs.errors import BadFields, FieldError
+from jobs import engines, idempotency, inputs, sandbox, submission
+from jobs.errors import BadFields, FieldError, within
 from jobs.ids import new_id
 from jobs.inputs import Given
 from jobs.submission import Submission
+from nijika.errors import NijikaError
 from jobs.webhooks import endpoints
 
 MOST_STEPS = 8
@@ -133,10 +136,66 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     SandboxFull and whatever refusal it asks for.
     """
     checked = check(order, test=orderer.test)
-    _glance(order, orderer, checked)
+    _glance([order], [checked], orderer)
+    return _submission(order, checked, orderer)
+
+
+def prepare_batch(
+    orders: Sequence[Order], orderer: Orderer, batch_id: UUID
+) -> list[Submission]:
+    """As `prepare`, for all orders or none: nothing is stored while one has a fault
+    that shows before that. The orderer's key is the batch's, not its items'.
+
+    Raises what `prepare` raises, with fields as `items.3.image`.
+    """
+    checked = _check_all(orders, test=orderer.test)
+    _glance(orders, checked, orderer)
+    images = [image for order in orders for image in order.images]
+    known = inputs.referred(images, user_id=orderer.user_id, test=orderer.test)
+    items = []
+    for number, (order, one) in enumerate(zip(orders, checked, strict=True)):
+        try:
+            item = _submission(order, one, orderer, known)
+        except NijikaError as error:
+            raise within(f"items.{number}", error) from error
+        items.append(
+            replace(
+                item, idempotency_key=None, batch_id=batch_id, batch_index=number
+            )
+        )
+    return items
+
+
+def _check_all(orders: Sequence[Order], *, test: bool) -> list[Checked]:
+    checked: list[Checked] = []
+    problems: list[FieldError] = []
+    for number, order in enumerate(orders):
+        try:
+            checked.append(check(order, test=test))
+            inputs.check(order.images)
+        except BadFields as bad:
+            problems += _under(f"items.{number}", bad)
+        except NijikaError as error:
+            raise within(f"items.{number}", error) from error
+    if problems:
+        raise BadFields(*problems[:MOST_PROBLEMS])
+    return checked
+
+
+def _submission(
+    order: Order,
+    checked: Checked,
+    orderer: Orderer,
+    known: inputs.Files | None = None,
+) -> Submission:
+    """Take the images in."""
     job_id, spec = new_id(), checked.spec
     taken = inputs.take(
-        order.images, job_id=job_id, user_id=orderer.user_id, test=orderer.test
+        order.images,
+        job_id=job_id,
+        user_id=orderer.user_id,
+        test=orderer.test,
+        known=known,
     )
     return Submission(
         id=job_id,
@@ -159,14 +218,29 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     )
 
 
-def _glance(order: Order, orderer: Orderer, checked: Checked) -> None:
+def _glance(
+    orders: Sequence[Order], checked: Sequence[Checked], orderer: Orderer
+) -> None:
     """Refuse before an image is stored what would be refused afterwards."""
     if not orderer.test:
-        submission.glance(orderer.user_id, checked.price)
+        price = sum((one.price for one in checked), Decimal(0))
+        _glance_at_credits(orderer, price)
         return
-    sandbox.check(checked.parameters, order.metadata)
+    for order, one in zip(orders, checked, strict=True):
+        sandbox.check(one.parameters, order.metadata)
     if orderer.idempotency_key is None:  # else it may be there already
-        sandbox.glance(orderer.user_id)
+        sandbox.glance(orderer.user_id, len(orders))
+
+
+def _glance_at_credits(orderer: Orderer, price: Decimal) -> None:
+    try:
+        submission.glance(orderer.user_id, price)
+    except InsufficientCredits:
+        # What the key has made already is paid, perhaps with the last credits.
+        if not idempotency.stands(
+            user_id=orderer.user_id, test=orderer.test, key=orderer.idempotency_key
+        ):
+            raise
 
 
 def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:

@@ -136,12 +136,12 @@ def _number(text: str) -> float:
 # How many
 
 
-def glance(user_id: int) -> None:
-    """Raise SandboxFull if the user has certainly too many unfinished test jobs.
+def glance(user_id: int, count: int = 1) -> None:
+    """Raise SandboxFull if the user certainly may not have so many more test jobs.
 
     A look, not a promise: only the transaction that inserts them decides.
     """
-    if _room(user_id, ()) <= 0:
+    if _room(user_id, ()) < count:
         raise SandboxFull
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "combiner",
     "digest",
     "glance",
+    "on_accepted",
     "submit_many",
 ]
 
@@ -55,7 +56,7 @@ def submit_many(items: Sequence[Submission]) -> list[Accepted | NijikaError]:
     for group in _by_user(item for item in items if answers[item.id] is LOCKED):
         answers |= _resolved(group, groups.submit(group, wait=True))
     ends = [_end(answers[item.id]) for item in items]
-    _on_accepted([end for end in ends if isinstance(end, Accepted)])
+    on_accepted([end for end in ends if isinstance(end, Accepted)])
     return ends
 
 
@@ -63,7 +64,7 @@ def combiner() -> Combiner:
     """This process's combiner; its `offer` submits an item together with others."""
     global _combiner
     with _making:
-        _combiner = _combiner or Combiner(_on_accepted)
+        _combiner = _combiner or Combiner(on_accepted)
         return _combiner
 
 
@@ -154,7 +155,7 @@ def _end(answer: Answer) -> Accepted | NijikaError:
     return answer
 
 
-def _on_accepted(accepted: Sequence[Accepted]) -> None:
+def on_accepted(accepted: Sequence[Accepted]) -> None:
     """After a commit: wake control, and remember what is left."""
     made = [one.job.id for one in accepted if not one.replayed]
     news.announce(made, to=[news.WORK])

@@ -75,6 +75,10 @@ JOB = _object(
     metadata={"type": "object"},
     attempt={"type": "integer", "minimum": 1},
     retry_of={"type": ["string", "null"]},
+    batch={
+        "oneOf": [_object(id=TEXT, index=COUNT), {"type": "null"}],
+        "description": "The batch that it came with, and its place there.",
+    },
     created_at={"type": "string", "format": "date-time"},
     started_at=NULL_TIME,
     ended_at=NULL_TIME,
@@ -123,6 +127,20 @@ PROBLEM["properties"]["errors"] = {
     "type": "array",
     "items": _object(field=TEXT, code=TEXT, message=TEXT),
 }
+BATCH = _object(
+    id=TEXT,
+    status={"enum": ["running", "completed"]},
+    test={"type": "boolean"},
+    metadata={"type": "object"},
+    created_at={"type": "string", "format": "date-time"},
+    completed_at=NULL_TIME,
+    size=COUNT,
+    counts={"type": "object", "properties": dict.fromkeys(Job.Status.values, COUNT)},
+    price=CREDITS,
+    charged=CREDITS,
+    job_ids={"type": "array", "items": TEXT, "description": "In the items' order."},
+    urls=_object(self=URL, jobs=URL, cancel=URL, results=URL),
+)
 UPLOAD = _object(
     id=TEXT,
     reference=TEXT | {"description": "What names it as an image: upload:ID."},
@@ -193,6 +211,8 @@ SCHEMAS: dict[str, Schema] = {
             "description": "Every step with its own price, the first one too.",
         },
     ),
+    "Batch": BATCH,
+    "Batches": _list_of("Batch"),
     "Upload": UPLOAD,
     "Problem": PROBLEM,
 }
@@ -383,6 +403,11 @@ def _paths() -> dict[str, Schema]:
         "/jobs/{job_id}/cancel": {"post": CANCEL_JOB},
         "/jobs/{job_id}/result": {"get": GET_RESULT},
         "/jobs/{job_id}/result/{index}": {"get": GET_NTH_RESULT},
+        "/batches": {"post": _create_batch(), "get": LIST_BATCHES},
+        "/batches/{batch_id}": {"get": GET_BATCH},
+        "/batches/{batch_id}/jobs": {"get": LIST_BATCH_JOBS},
+        "/batches/{batch_id}/cancel": {"post": CANCEL_BATCH},
+        "/batches/{batch_id}/results": {"get": GET_BATCH_RESULTS},
         "/uploads": {"post": _create_upload()},
         "/uploads/{upload_id}": {"get": GET_UPLOAD, "delete": DELETE_UPLOAD},
         "/operations": {"get": LIST_OPERATIONS},
@@ -419,6 +444,35 @@ def _create_job() -> Schema:
         "parameters": [IDEMPOTENCY_KEY, PREFER],
         "requestBody": _request_body(),
         "responses": {"200": ended, "202": accepted} | _problems(400, 402, 413, 415),
+    }
+
+
+def _create_batch() -> Schema:
+    items: Schema = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": settings.BATCH_LIMIT,
+        "items": _body(form=False),
+        "description": "Each as the body of `create_job`.",
+    }
+    body: Schema = {
+        "type": "object",
+        "properties": {
+            "items": items,
+            "metadata": {"type": "object", "maxProperties": METADATA_KEYS},
+        },
+        "required": ["items"],
+        "additionalProperties": False,
+    }
+    accepted = _answer("Accepted whole: every item is a job.", "Batch", job=True)
+    accepted["headers"] = JOB_HEADERS | {"Location": _header("The batch's address.")}
+    content = {"application/json": {"schema": body}}
+    return {
+        "operationId": "create_batch",
+        "summary": "Create many jobs, all or none",
+        "parameters": [IDEMPOTENCY_KEY],
+        "requestBody": {"required": True, "content": content},
+        "responses": {"202": accepted} | _problems(400, 402, 413, 415),
     }
 
 
@@ -530,6 +584,49 @@ GET_NTH_RESULT: Schema = GET_RESULT | {
     "operationId": "get_nth_result",
     "summary": "One result's bytes",
     "parameters": [JOB_ID, INDEX, IF_NONE_MATCH],
+}
+BATCH_ID = {"name": "batch_id", "in": "path", "required": True, "schema": TEXT}
+LIST_BATCHES: Schema = {
+    "operationId": "list_batches",
+    "summary": "Batches, newest first",
+    "parameters": PAGE,
+    "responses": {"200": _answer("A page of batches.", "Batches")} | _problems(),
+}
+GET_BATCH: Schema = {
+    "operationId": "get_batch",
+    "summary": "One batch, with what became of its jobs",
+    "parameters": [BATCH_ID],
+    "responses": {"200": _answer("The batch.", "Batch", job=True)} | _problems(404),
+}
+LIST_BATCH_JOBS: Schema = {
+    "operationId": "list_batch_jobs",
+    "summary": "A batch's jobs, in the order of its items",
+    "parameters": [
+        BATCH_ID,
+        *PAGE,
+        _query("status", {"enum": list(Job.Status.values)}),
+    ],
+    "responses": {"200": _answer("A page of jobs.", "Jobs")} | _problems(404),
+}
+CANCEL_BATCH: Schema = {
+    "operationId": "cancel_batch",
+    "summary": "Cancel those jobs of a batch that have not ended",
+    "parameters": [BATCH_ID],
+    "responses": {"200": _answer("The batch.", "Batch", job=True)} | _problems(404),
+}
+GET_BATCH_RESULTS: Schema = {
+    "operationId": "get_batch_results",
+    "summary": "All results of a batch, in a ZIP with a list",
+    "parameters": [BATCH_ID],
+    "responses": {
+        "200": {
+            "description": "The archive.",
+            "content": {
+                "application/zip": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    }
+    | _problems(404, 409),
 }
 UPLOAD_ID = {"name": "upload_id", "in": "path", "required": True, "schema": TEXT}
 GET_UPLOAD: Schema = {

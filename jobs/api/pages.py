@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from jobs.errors import BadFields, FieldError
-from jobs.models import Job
+from jobs.models import Batch, Job
 
 DEFAULT_LIMIT, MOST = 20, 100
 PAGE = frozenset({"limit", "cursor"})
@@ -75,18 +76,26 @@ def _seal(kind: str, after: str) -> str:
 
 
 def job_cursor(job: Job) -> str:
-    return cursor("jobs", f"{job.created_at.isoformat()}/{job.pk}")
+    return cursor("jobs", place(job))
 
 
-def jobs_after(jobs: QuerySet[Job], after: str) -> QuerySet[Job]:
-    """Those that come later in a list that has the newest first."""
+def place(row: Job | Batch) -> str:
+    """Where it stands in a list that has the newest first."""
+    return f"{row.created_at.isoformat()}/{row.pk}"
+
+
+Rows = TypeVar("Rows", Job, Batch)
+
+
+def later(rows: QuerySet[Rows], after: str) -> QuerySet[Rows]:
+    """Those that come behind this place in a list that has the newest first."""
     if not after:
-        return jobs
-    created_at, _, job_id = after.partition("/")
+        return rows
+    created_at, _, row_id = after.partition("/")
     # A comparison of rows, which an index answers; `OR` would not be.
-    return jobs.extra(
+    return rows.extra(
         where=["(created_at, id) < (%s, %s)"],
-        params=[datetime.fromisoformat(created_at), UUID(job_id)],
+        params=[datetime.fromisoformat(created_at), UUID(row_id)],
     )
 
 

@@ -68,7 +68,7 @@ def content_of(request: HttpRequest, files: ExitStack) -> Content:
 def _order(request: HttpRequest, files: ExitStack) -> Order:
     content = content_of(request, files)
     if isinstance(content, dict):
-        return _json_order(content)
+        return json_order(content)
     return _form_order(content)
 
 
@@ -95,8 +95,9 @@ def _json_members(request: HttpRequest) -> dict[str, Any]:
     return body
 
 
-def _json_order(body: Mapping[str, Any]) -> Order:
-    problems = [*_member_problems(body), *_metadata_problems(body.get("metadata", {}))]
+def json_order(body: Mapping[str, Any]) -> Order:
+    """What the members of a JSON object ask for. Raises BadFields."""
+    problems = [*_member_problems(body), *metadata_problems(body.get("metadata", {}))]
     if problems:
         raise BadFields(*problems[:20])
     return Order(
@@ -216,7 +217,8 @@ def _images(role: str, value: Any) -> list[Given]:
     return [] if value is None else [Given(role=role, field=role, text=value)]
 
 
-def _metadata_problems(metadata: Any) -> Iterator[FieldError]:
+def metadata_problems(metadata: Any) -> Iterator[FieldError]:
+    """What is wrong with an object of this name, if it is one."""
     if not isinstance(metadata, dict):
         return
     if len(metadata) > METADATA_KEYS:
@@ -252,7 +254,7 @@ def _form_order(parts: list[multipart.Part]) -> Order:
     problems = [
         *_name_problems(parts),
         *_member_problems({k: v for k, v in values.items() if k in MEMBERS - {*ROLES}}),
-        *_metadata_problems(values.get("metadata", {})),
+        *metadata_problems(values.get("metadata", {})),
     ]
     if problems:
         raise BadFields(*problems[:20])

@@ -47,6 +47,7 @@ def _row(job: Job) -> dict[str, Any]:
         # A job that waits for its first start is in its first attempt.
         "attempt": max(job.attempt, 1),
         "retry_of": str(job.retry_of) if job.retry_of else None,
+        "batch": _batch(job),
         "created_at": time_text(job.created_at),
         "started_at": time_text(job.started_at),
         "ended_at": time_text(job.ended_at),
@@ -59,6 +60,12 @@ def _row(job: Job) -> dict[str, Any]:
         "error": job.error,
         "timings": _timings(job),
     }
+
+
+def _batch(job: Job) -> dict[str, Any] | None:
+    if job.batch_id is None:
+        return None
+    return {"id": str(job.batch_id), "index": job.batch_index}
 
 
 def _result(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:

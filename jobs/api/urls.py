@@ -3,6 +3,13 @@
 from django.urls import path, register_converter
 
 from jobs.api import docs, events, views
+from jobs.api.batches import (
+    BatchCancelView,
+    BatchesView,
+    BatchJobsView,
+    BatchResultsView,
+    BatchView,
+)
 from jobs.api.uploads import SentView, UploadsView, UploadView
 
 
@@ -27,6 +34,11 @@ urlpatterns = [
     path("jobs/<str:job_id>/cancel", views.CancelView.as_view()),
     path("jobs/<str:job_id>/result", views.ResultView.as_view()),
     path("jobs/<str:job_id>/result/<index:index>", views.ResultView.as_view()),
+    path("batches", BatchesView.as_view()),
+    path("batches/<str:batch_id>", BatchView.as_view()),
+    path("batches/<str:batch_id>/jobs", BatchJobsView.as_view()),
+    path("batches/<str:batch_id>/cancel", BatchCancelView.as_view()),
+    path("batches/<str:batch_id>/results", BatchResultsView.as_view()),
     path("uploads", UploadsView.as_view()),
     path("uploads/<str:upload_id>", UploadView.as_view()),
     path("operations", views.OperationsView.as_view()),

@@ -71,7 +71,7 @@ class JobsView(ApiView):
     def get(self, request: HttpRequest) -> HttpResponse:
         page = pages.page_of(self.query, "jobs")
         jobs = Job.objects.filter(user_id=self.caller.user_id, test=self.caller.test)
-        jobs = pages.jobs_after(pages.filtered(jobs, self.query), page.after)
+        jobs = pages.later(pages.filtered(jobs, self.query), page.after)
         found = list(jobs.order_by("-created_at", "-id")[: page.limit + 1])
         shown = found[: page.limit]
         more = pages.job_cursor(shown[-1]) if len(found) > page.limit else None

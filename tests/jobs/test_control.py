@@ -182,7 +182,8 @@ def test_loop_that_hangs_does_not_keep_the_others_from_ending(
 def test_loops_by_name_leave_the_outside_to_its_own_process() -> None:
     names = {loop.name for loop in control.loops()}
     assert names == {
-        "dispatch", "reaping", "positions", "retention", "orphans", "cleaning"
+        "dispatch", "reaping", "positions", "retention", "orphans", "batches",
+        "cleaning",
     }  # fmt: skip
     outside = control.loops("fetch,webhooks")
     assert [loop.name for loop in outside] == ["fetch", "webhooks"]

@@ -44,6 +44,7 @@ def test_create_answers_the_whole_queued_job(owner: Person) -> None:
         "metadata": {},
         "attempt": 1,
         "retry_of": None,
+        "batch": None,
         "created_at": "",
         "started_at": None,
         "ended_at": None,
