@@ -26,7 +26,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import batches, control_signs, retention, statistics
 from jobs.dispatch import Dispatcher
-from jobs.news import CHANGES, WORK, Listener
+from jobs.news import CHANGES, FETCHES, WORK, Listener
 from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
@@ -228,7 +228,7 @@ def _others() -> list[Loop]:
         Loop(name="orphans", begin=_sweeping, every_s=seldom_s),
         Loop(name="batches", begin=_completing, every_s=settings.POLL_S),
         Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
-        Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=WORK),
+        Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=FETCHES),
         Loop(
             name="webhooks",
             begin=Deliverer,

@@ -1,7 +1,8 @@
 """News of jobs: after a commit that changed jobs, one NOTIFY with their ids.
 
-Two channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a
-job, WORK for control, where a job may go out now or made room for another.
+Channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a job,
+WORK for control, where a job may go out now or made room for another, FETCHES for the
+fetcher, where a new job names a URL.
 
 News only makes things quicker. A NOTIFY may be lost (a listener that reconnects, a
 process that dies between its commit and the NOTIFY), so whoever listens also polls.
@@ -20,6 +21,7 @@ from jobs import unpooled
 
 CHANGES = "nijika_jobs"
 WORK = "nijika_work"
+FETCHES = "nijika_fetches"
 BOTH = (CHANGES, WORK)
 IDS_PER_PAYLOAD = 200  # 37 bytes each; PostgreSQL takes payloads below 8000
 # How long a stop may take to be noticed, and the first pause before reconnecting.
