@@ -51,7 +51,7 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     if arguments.data:
         found |= {case.name: case for case in photos.listed(arguments.data)}
     known = list(found.values())
-    more = photos.pairs(arguments.photos) if arguments.photos else []
+    more = photos.pairs(arguments.photos, "added") if arguments.photos else []
     return known + more + composites.made(known, arguments.composites)
 
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from bench.cutout import composites, photos
 from bench.cutout.photos import Case
-from gpu_worker.engines.cutout import certainty, cues, fitted, pieces, subject
+from gpu_worker.engines.cutout import certainty, cues, fitted, subject
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
 from gpu_worker.engines.cutout.subject import Search
 from gpu_worker.pixels import Pixels
 
 FOLDS = 10
-WEIGHTS = {"photo": 1.0, "composite": 0.6}
+WEIGHTS = {"photo": 1.0, "added": 1.0, "composite": 0.6}
 RIDGE = 1e-3
 RIDGE_OF_CERTAINTY = 1e-2
 ROUNDS = 12
@@ -47,8 +47,11 @@ class Example:
     rgb: Pixels
     truths: list[Pixels]
     pieces: Pieces
+    coarse: Pieces
     first: Cues
+    first_coarse: Cues
     opinion: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    opinion_coarse: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     trials: list[NDArray[np.bool_]] = field(default_factory=list)
     second: Cues = field(default_factory=dict)
     search: Search | None = None
@@ -83,8 +86,8 @@ def fit(examples: Sequence[Example]) -> dict[str, Model]:
         model = _of_pieces(_seen(examples, fold), "first")
         for one in _left_out(examples, fold):
             one.opinion = fitted.likelihood(one.first, model)
-            likely = subject.spread(one.opinion, one.pieces)
-            one.trials = [subject.cut(one.rgb, likely, at) for at in subject.TRIALS]
+            one.opinion_coarse = fitted.likelihood(one.first_coarse, model)
+            one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
             again = cues.second(one.pieces, one.opinion, one.trials)
             one.second = one.first | again
     for fold in range(FOLDS):
@@ -102,7 +105,7 @@ def fit(examples: Sequence[Example]) -> dict[str, Model]:
 def _cases(arguments: argparse.Namespace) -> list[Case]:
     """Photos, and two sets of composites: of the known and of the added subjects."""
     known = photos.listed(arguments.data) if arguments.data else photos.own()
-    more = photos.pairs(arguments.photos) if arguments.photos else []
+    more = photos.pairs(arguments.photos, "added") if arguments.photos else []
     mixed = composites.made(known) + composites.made(known, 2 * len(more), of=more)
     return [*known, *more, *mixed]
 
@@ -111,7 +114,7 @@ def _example(case: Case) -> Example:
     small, lab, focus = subject.prepared(case.photo)
     size = small.shape[1], small.shape[0]
     inside = subject.without_bars(small)
-    parts = pieces.find(
+    parts, coarse = subject.looks(
         np.ascontiguousarray(lab[inside]), np.ascontiguousarray(focus[inside])
     )
     truths = [
@@ -122,13 +125,23 @@ def _example(case: Case) -> Example:
         rgb=np.ascontiguousarray(small[inside]),
         truths=[truth[inside] for truth in truths],
         pieces=parts,
+        coarse=coarse,
         first=cues.first(parts),
+        first_coarse=cues.first(coarse),
     )
 
 
 def _finish(one: Example, model: Model) -> None:
     opinion = fitted.likelihood(one.second, model)
-    one.search = subject.finished(one.rgb, one.pieces, one.opinion, one.trials, opinion)
+    one.search = Search(
+        pieces=one.pieces,
+        first=one.opinion,
+        trials=one.trials,
+        second=opinion,
+        likely=subject.spread(opinion, one.pieces),
+        mask=subject.outlined(one.rgb, opinion, one.pieces),
+        coarser=subject.outlined(one.rgb, one.opinion_coarse, one.coarse),
+    )
     mask = one.search.mask
     one.iou = max(certainty.overlap(mask, truth > 127) for truth in one.truths)
 
@@ -203,6 +216,8 @@ def _report(examples: Sequence[Example]) -> None:
             sure[one.case.name] = float(fitted.likelihood(_signs(one), model)[0])
     for group in WEIGHTS:
         chosen = [one for one in examples if one.case.group == group]
+        if not chosen:
+            continue
         overlaps = [one.iou for one in chosen]
         print(f"{group}: {len(chosen)} cases, mean IoU {np.mean(overlaps):.3f}")
         for least in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):

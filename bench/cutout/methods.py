@@ -18,7 +18,7 @@ Method = Callable[[Pixels], tuple[Pixels, dict[str, object]]]
 
 MARGIN = 0.02
 ROUNDS = 5
-SIDE_PX = 640
+SIDE_PX = 400
 
 
 def classical(photo: Pixels) -> tuple[Pixels, dict[str, object]]:

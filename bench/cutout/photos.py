@@ -37,13 +37,13 @@ def own() -> list[Case]:
     return [case for folder in FOLDERS for case in pairs(folder)]
 
 
-def pairs(folder: Path) -> list[Case]:
+def pairs(folder: Path, group: str = "photo") -> list[Case]:
     """Every photo of a folder that has a `<name>.alpha.png` beside it."""
     cases = []
     for alpha in sorted(folder.glob(f"*{ALPHA}")):
         name = alpha.name.removesuffix(ALPHA)
         if path := _photo(name, (folder, *FOLDERS)):
-            cases.append(_case(name, path, [alpha]))
+            cases.append(_case(name, path, [alpha], group))
     return cases
 
 
@@ -67,12 +67,12 @@ def _accepted(folder: Path, item: dict[str, object]) -> list[Path]:
     return [ours] if ours.exists() else []
 
 
-def _case(name: str, photo: Path, alphas: list[Path]) -> Case:
+def _case(name: str, photo: Path, alphas: list[Path], group: str = "photo") -> Case:
     picture = pixels.decode(photo)[..., :3]
     size = picture.shape[1], picture.shape[0]
     planes = (cv2.resize(plane(one), size) for one in alphas)
     return Case(
-        name=name, group="photo", subject=name, photo=picture, alphas=tuple(planes)
+        name=name, group=group, subject=name, photo=picture, alphas=tuple(planes)
     )
 
 

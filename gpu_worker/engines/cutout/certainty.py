@@ -35,6 +35,7 @@ def signs(found: Search, rgb: Pixels) -> dict[str, Floats]:
     share = float(mask.mean())
     numbers = {
         "trials agree": overlap(tight, wide),
+        "found again coarser": overlap(mask, found.coarser),
         "agrees with the tight": overlap(mask, tight),
         "agrees with the wide": overlap(mask, wide),
         "agrees with the first opinion": overlap(mask, opinion),

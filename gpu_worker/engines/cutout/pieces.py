@@ -52,9 +52,9 @@ class Pieces:
         return _means(self.labels, [plane])[0][:, 0]
 
 
-def find(lab: Floats, focus: Floats) -> Pieces:
-    """The superpixels of a picture in CIE Lab, float32 (H, W, 3)."""
-    labels, count = _superpixels(lab)
+def find(lab: Floats, focus: Floats, *, about: int = COUNT) -> Pieces:
+    """About so many superpixels of a picture in CIE Lab, float32 (H, W, 3)."""
+    labels, count = _superpixels(lab, about)
     height, width = labels.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     planes = [*np.moveaxis(lab, 2, 0), columns / width, rows / height]
@@ -98,8 +98,8 @@ def _texture(lab: Floats) -> Floats:
     return np.log1p(np.sqrt(energy)).astype(np.float32)
 
 
-def _superpixels(lab: Floats) -> tuple[Labels, int]:
-    side = max(4, round((lab.shape[0] * lab.shape[1] / COUNT) ** 0.5))
+def _superpixels(lab: Floats, about: int) -> tuple[Labels, int]:
+    side = max(4, round((lab.shape[0] * lab.shape[1] / about) ** 0.5))
     slic = cv2.ximgproc.createSuperpixelSLIC(lab, cv2.ximgproc.SLICO, side)
     slic.iterate(6)
     slic.enforceLabelConnectivity(20)

@@ -54,7 +54,9 @@ TRIALS = (
     Seeds(least=0.05, middle=0.40, most=0.95, rounds=3),
     Seeds(least=0.02, middle=0.25, most=0.90, rounds=2),
 )
-FINAL = Seeds(least=0.05, middle=0.45, most=0.95, rounds=3)
+FINAL = Seeds(least=0.10, middle=0.50, most=0.80, rounds=2)
+# Another look, in coarser pieces: what is right is found again.
+COARSER = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Search:
     second: Floats
     likely: Floats
     mask: Mask
+    coarser: Mask
 
 
 def find(rgb: Pixels) -> Subject:
@@ -109,29 +112,40 @@ def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:
 def search(rgb: Pixels, lab: Floats, focus: Floats) -> Search:
     """The subject of a small picture."""
     rgb, lab = np.ascontiguousarray(rgb), np.ascontiguousarray(lab)
-    parts, models = pieces.find(lab, focus), fitted.models()
+    models = fitted.models()
+    parts, coarse = looks(lab, np.ascontiguousarray(focus))
     seen = cues.first(parts)
     opinion = fitted.likelihood(seen, models["first"])
-    likely = spread(opinion, parts)
-    trials = [cut(rgb, likely, seeds) for seeds in TRIALS]
+    trials = tried(rgb, opinion, parts)
     seen |= cues.second(parts, opinion, trials)
     again = fitted.likelihood(seen, models["second"])
-    return finished(rgb, parts, opinion, trials, again)
-
-
-def finished(
-    rgb: Pixels, parts: Pieces, first: Floats, trials: list[Mask], second: Floats
-) -> Search:
-    """The search's end: the outline by the second opinion."""
-    likely = spread(second, parts)
+    rough = fitted.likelihood(cues.first(coarse), models["first"])
     return Search(
         pieces=parts,
-        first=first,
+        first=opinion,
         trials=trials,
-        second=second,
-        likely=likely,
-        mask=_cleaned(cut(rgb, likely, FINAL), likely),
+        second=again,
+        likely=spread(again, parts),
+        mask=outlined(rgb, again, parts),
+        coarser=outlined(rgb, rough, coarse),
     )
+
+
+def looks(lab: Floats, focus: Floats) -> tuple[Pieces, Pieces]:
+    """The picture's superpixels, and coarser ones."""
+    return pieces.find(lab, focus), pieces.find(lab, focus, about=COARSER)
+
+
+def tried(rgb: Pixels, opinion: Floats, parts: Pieces) -> list[Mask]:
+    """The trial cuts of a first opinion."""
+    likely = spread(opinion, parts)
+    return [cut(rgb, likely, seeds) for seeds in TRIALS]
+
+
+def outlined(rgb: Pixels, opinion: Floats, parts: Pieces) -> Mask:
+    """The mask of an opinion."""
+    likely = spread(opinion, parts)
+    return _cleaned(cut(rgb, likely, FINAL), likely)
 
 
 def shrink(pixels: Pixels, side_px: int) -> Pixels:
