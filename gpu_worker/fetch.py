@@ -40,7 +40,7 @@ MAX_REDIRECTS = 3
 MAX_URL_LENGTH = 8192
 MAX_ADDRESSES = 4
 # More than webhooks and fetches may have at once: names that hang keep nobody waiting.
-MAX_LOOKUPS = 400
+MAX_LOOKUPS = 500
 CHUNK_BYTES = 65536
 REDIRECTS = {301, 302, 303, 307, 308}
 PASSING = {408, 425, 429, 500, 502, 503, 504}

@@ -16,9 +16,11 @@ from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
 from jobs.api.wishes import LONGEST_WAIT_S
 from jobs.errors import JOB_CODES
-from jobs.models import Job
+from jobs.models import Job, WebhookDelivery
 from jobs.orders import MOST_STEPS
 from jobs.uploads import TYPES as UPLOAD_TYPES
+from jobs.webhooks.endpoints import LONGEST_URL
+from jobs.webhooks.events import TYPES as WEBHOOK_TYPES
 
 Schema = dict[str, Any]
 
@@ -167,6 +169,56 @@ UPLOAD = _object(
     },
     urls=_object(self=URL),
 )
+WEBHOOK_EVENTS: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "uniqueItems": True,
+    "items": {"enum": list(WEBHOOK_TYPES)},
+}
+WEBHOOK_URL: Schema = {
+    "type": "string",
+    "format": "uri",
+    "minLength": 1,
+    "maxLength": LONGEST_URL,
+    "pattern": "^[hH][tT][tT][pP][sS]?://",
+}
+WEBHOOK_SECRET: Schema = {"type": "string", "pattern": "^whsec_"}
+WEBHOOK_ENDPOINT = _object(
+    id=TEXT,
+    url=URL,
+    description=TEXT,
+    events=WEBHOOK_EVENTS,
+    enabled={"type": "boolean"},
+    disabled_at=NULL_TIME,
+    disabled_by={"enum": ["owner", "gone", None]},
+    created_at={"type": "string", "format": "date-time"},
+    old_secret_until=NULL_TIME
+    | {"description": "Until when the secret before the rotation signs too."},
+    test={"type": "boolean"},
+)
+WEBHOOK_DELIVERY = _object(
+    id=TEXT,
+    event_id=TEXT | {"description": "The header webhook-id, the same in all tries."},
+    type={"enum": [*WEBHOOK_TYPES, "ping"]},
+    endpoint_id={
+        "type": ["string", "null"],
+        "description": "Null for what goes to the job's own webhook_url.",
+    },
+    job_id={"type": ["string", "null"]},
+    status={"enum": list(WebhookDelivery.Status.values)},
+    attempts=COUNT,
+    created_at={"type": "string", "format": "date-time"},
+    next_at=NULL_TIME,
+    ended_at=NULL_TIME,
+)
+WEBHOOK_ATTEMPT = _object(
+    number=COUNT,
+    at={"type": "string", "format": "date-time"},
+    status=NULL_COUNT | {"description": "Null where nobody answered."},
+    error={"type": ["string", "null"]},
+    milliseconds=COUNT,
+    answer=TEXT | {"description": "How the answer's body begins."},
+)
 ENTRY_KINDS = ["grant", "purchase", "hold", "settle", "adjustment", "refund"]
 SCHEMAS: dict[str, Schema] = {
     "Job": JOB,
@@ -214,6 +266,20 @@ SCHEMAS: dict[str, Schema] = {
     "Batch": BATCH,
     "Batches": _list_of("Batch"),
     "Upload": UPLOAD,
+    "WebhookEndpoint": WEBHOOK_ENDPOINT,
+    "NewWebhookEndpoint": {
+        "allOf": [_ref("WebhookEndpoint"), _object(secret=WEBHOOK_SECRET)]
+    },
+    "WebhookEndpoints": _list_of("WebhookEndpoint"),
+    "WebhookSecret": _object(secret=WEBHOOK_SECRET, old_secret_until=NULL_TIME),
+    "WebhookDelivery": WEBHOOK_DELIVERY,
+    "WebhookDeliveries": _list_of("WebhookDelivery"),
+    "LoggedWebhookDelivery": {
+        "allOf": [
+            _ref("WebhookDelivery"),
+            _object(log={"type": "array", "items": WEBHOOK_ATTEMPT}),
+        ]
+    },
     "Problem": PROBLEM,
 }
 
@@ -248,6 +314,8 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
             "description": "Given back unchanged. With a test key a text as `sandbox` "
             "asks for delays and errors: `delay:5 fail:engine_failed`.",
         },
+        "webhook_url": WEBHOOK_URL
+        | {"description": "Is told of the job's end by a signed POST."},
     }
     if _followers():
         properties["then"] = _ref("Then")
@@ -410,6 +478,24 @@ def _paths() -> dict[str, Schema]:
         "/batches/{batch_id}/results": {"get": GET_BATCH_RESULTS},
         "/uploads": {"post": _create_upload()},
         "/uploads/{upload_id}": {"get": GET_UPLOAD, "delete": DELETE_UPLOAD},
+        "/webhook-endpoints": {
+            "post": CREATE_ENDPOINT,
+            "get": LIST_ENDPOINTS,
+        },
+        "/webhook-endpoints/{endpoint_id}": {
+            "get": GET_ENDPOINT,
+            "patch": CHANGE_ENDPOINT,
+            "delete": DELETE_ENDPOINT,
+        },
+        "/webhook-endpoints/{endpoint_id}/secret": {"get": GET_ENDPOINT_SECRET},
+        "/webhook-endpoints/{endpoint_id}/rotate": {"post": ROTATE_ENDPOINT},
+        "/webhook-endpoints/{endpoint_id}/ping": {"post": PING_ENDPOINT},
+        "/webhook-endpoints/{endpoint_id}/replay": {"post": REPLAY_RANGE},
+        "/webhook-deliveries": {"get": LIST_DELIVERIES},
+        "/webhook-deliveries/{delivery_id}": {"get": GET_DELIVERY},
+        "/webhook-deliveries/{delivery_id}/replay": {"post": REPLAY_DELIVERY},
+        "/webhook-secret": {"get": GET_SECRET},
+        "/webhook-secret/rotate": {"post": ROTATE_SECRET},
         "/operations": {"get": LIST_OPERATIONS},
         "/providers": {"get": LIST_PROVIDERS},
         "/account": {"get": GET_ACCOUNT},
@@ -678,6 +764,139 @@ GET_LEDGER: Schema = {
     "summary": "Every movement of credits, newest first",
     "parameters": PAGE,
     "responses": {"200": _answer("A page of entries.", "Ledger")} | _problems(),
+}
+
+
+# Webhooks
+
+ENDPOINT_ID = {"name": "endpoint_id", "in": "path", "required": True, "schema": TEXT}
+DELIVERY_ID = {"name": "delivery_id", "in": "path", "required": True, "schema": TEXT}
+ENDPOINT_MEMBERS: dict[str, Schema] = {
+    "url": WEBHOOK_URL,
+    "events": WEBHOOK_EVENTS,
+    "description": {"type": "string", "maxLength": 200},
+}
+
+
+def _json_body(*required: str, **properties: Schema) -> Schema:
+    schema = _object(required=False, **properties) | {"additionalProperties": False}
+    if required:
+        schema["required"] = list(required)
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+CREATE_ENDPOINT: Schema = {
+    "operationId": "create_webhook_endpoint",
+    "summary": "Add a receiver of events",
+    "parameters": [IDEMPOTENCY_KEY],
+    "requestBody": _json_body("url", "events", **ENDPOINT_MEMBERS),
+    "responses": {
+        "201": _answer("The endpoint with its secret.", "NewWebhookEndpoint")
+        | {"headers": {"Location": _header("The endpoint's address.")}}
+    }
+    | _problems(400, 409, 413, 415),
+}
+LIST_ENDPOINTS: Schema = {
+    "operationId": "list_webhook_endpoints",
+    "summary": "Webhook endpoints, newest first",
+    "parameters": PAGE,
+    "responses": {"200": _answer("A page of endpoints.", "WebhookEndpoints")}
+    | _problems(),
+}
+GET_ENDPOINT: Schema = {
+    "operationId": "get_webhook_endpoint",
+    "summary": "One webhook endpoint",
+    "parameters": [ENDPOINT_ID],
+    "responses": {"200": _answer("The endpoint.", "WebhookEndpoint")} | _problems(404),
+}
+CHANGE_ENDPOINT: Schema = {
+    "operationId": "change_webhook_endpoint",
+    "summary": "Change a webhook endpoint, switch it off or on",
+    "parameters": [ENDPOINT_ID],
+    "requestBody": _json_body(**ENDPOINT_MEMBERS, enabled={"type": "boolean"}),
+    "responses": {"200": _answer("The endpoint.", "WebhookEndpoint")}
+    | _problems(400, 404, 413, 415),
+}
+DELETE_ENDPOINT: Schema = {
+    "operationId": "delete_webhook_endpoint",
+    "summary": "Remove a webhook endpoint and its log",
+    "parameters": [ENDPOINT_ID],
+    "responses": {"204": _answer("It is gone.")} | _problems(404),
+}
+GET_ENDPOINT_SECRET: Schema = {
+    "operationId": "get_webhook_endpoint_secret",
+    "summary": "What signs for a webhook endpoint",
+    "parameters": [ENDPOINT_ID],
+    "responses": {"200": _answer("The secret.", "WebhookSecret")} | _problems(404),
+}
+ROTATE_ENDPOINT: Schema = {
+    "operationId": "rotate_webhook_endpoint_secret",
+    "summary": "Make another secret; for 24 hours both sign",
+    "parameters": [ENDPOINT_ID],
+    "responses": {"200": _answer("The new secret.", "WebhookSecret")} | _problems(404),
+}
+PING_ENDPOINT: Schema = {
+    "operationId": "ping_webhook_endpoint",
+    "summary": "Send a test event",
+    "parameters": [ENDPOINT_ID],
+    "responses": {"202": _answer("It is on its way.", "WebhookDelivery")}
+    | _problems(404, 409),
+}
+REPLAY_RANGE: Schema = {
+    "operationId": "replay_webhook_endpoint",
+    "summary": "Send an endpoint's events of a time again",
+    "parameters": [ENDPOINT_ID],
+    "requestBody": _json_body(
+        "since",
+        "until",
+        since=TIME,
+        until=TIME,
+        status={"enum": ["failed", "delivered"], "default": "failed"},
+    ),
+    "responses": {
+        "202": {
+            "description": "How many are on their way.",
+            "content": {"application/json": {"schema": _object(replayed=COUNT)}},
+        }
+    }
+    | _problems(400, 404, 409, 413, 415),
+}
+LIST_DELIVERIES: Schema = {
+    "operationId": "list_webhook_deliveries",
+    "summary": "What was sent to whom, newest first",
+    "parameters": [
+        *PAGE,
+        _query("endpoint", {"type": "string", "format": "uuid"}),
+        _query("job", {"type": "string", "format": "uuid"}),
+        _query("status", {"enum": list(WebhookDelivery.Status.values)}),
+        _query("type", {"enum": [*WEBHOOK_TYPES, "ping"]}),
+    ],
+    "responses": {"200": _answer("A page of deliveries.", "WebhookDeliveries")}
+    | _problems(),
+}
+GET_DELIVERY: Schema = {
+    "operationId": "get_webhook_delivery",
+    "summary": "One delivery, with what came of each try",
+    "parameters": [DELIVERY_ID],
+    "responses": {"200": _answer("The delivery.", "LoggedWebhookDelivery")}
+    | _problems(404),
+}
+REPLAY_DELIVERY: Schema = {
+    "operationId": "replay_webhook_delivery",
+    "summary": "Send one delivery again",
+    "parameters": [DELIVERY_ID],
+    "responses": {"202": _answer("It is on its way.", "WebhookDelivery")}
+    | _problems(404, 409),
+}
+GET_SECRET: Schema = {
+    "operationId": "get_webhook_secret",
+    "summary": "What signs for the webhook_url of your jobs",
+    "responses": {"200": _answer("The secret.", "WebhookSecret")} | _problems(),
+}
+ROTATE_SECRET: Schema = {
+    "operationId": "rotate_webhook_secret",
+    "summary": "Make another secret for your jobs' webhook_url; for 24 hours both sign",
+    "responses": {"200": _answer("The new secret.", "WebhookSecret")} | _problems(),
 }
 
 

@@ -116,10 +116,10 @@ def filtered(jobs: QuerySet[Job], query: Mapping[str, str]) -> QuerySet[Job]:
 def _in_time(jobs: QuerySet[Job], query: Mapping[str, str]) -> QuerySet[Job]:
     """Times are shown in whole milliseconds and are compared as they are shown."""
     if "created_after" in query:
-        shown = _floor(_time("created_after", query))
+        shown = _floor(time_of("created_after", query))
         jobs = jobs.filter(created_at__gte=shown + MILLISECOND)
     if "created_before" in query:
-        at = _time("created_before", query)
+        at = time_of("created_before", query)
         shown = _floor(at)
         jobs = jobs.filter(created_at__lt=shown if shown == at else shown + MILLISECOND)
     return jobs
@@ -129,7 +129,7 @@ def _floor(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
-def _time(name: str, query: Mapping[str, str]) -> datetime:
+def time_of(name: str, query: Mapping[str, str]) -> datetime:
     if not _TIME.fullmatch(query[name]):
         raise _bad(name, "format", "must be an RFC 3339 time with its offset")
     try:

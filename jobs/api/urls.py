@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from jobs.api import docs, events, views
+from jobs.api import docs, events, views, webhooks
 from jobs.api.batches import (
     BatchCancelView,
     BatchesView,
@@ -41,6 +41,23 @@ urlpatterns = [
     path("batches/<str:batch_id>/results", BatchResultsView.as_view()),
     path("uploads", UploadsView.as_view()),
     path("uploads/<str:upload_id>", UploadView.as_view()),
+    path("webhook-endpoints", webhooks.EndpointsView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>", webhooks.EndpointView.as_view()),
+    path(
+        "webhook-endpoints/<str:endpoint_id>/secret",
+        webhooks.EndpointSecretView.as_view(),
+    ),
+    path("webhook-endpoints/<str:endpoint_id>/rotate", webhooks.RotateView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/ping", webhooks.PingView.as_view()),
+    path(
+        "webhook-endpoints/<str:endpoint_id>/replay",
+        webhooks.ReplayRangeView.as_view(),
+    ),
+    path("webhook-deliveries", webhooks.DeliveriesView.as_view()),
+    path("webhook-deliveries/<str:delivery_id>", webhooks.DeliveryView.as_view()),
+    path("webhook-deliveries/<str:delivery_id>/replay", webhooks.ReplayView.as_view()),
+    path("webhook-secret", webhooks.AccountSecretView.as_view()),
+    path("webhook-secret/rotate", webhooks.RotateAccountSecretView.as_view()),
     path("operations", views.OperationsView.as_view()),
     path("providers", views.ProvidersView.as_view()),
     path("account", views.AccountView.as_view()),

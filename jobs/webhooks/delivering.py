@@ -5,11 +5,12 @@
   afterwards, many at once, under the claim. So a process that dies loses nothing: its
   rows are tried again when their leases end.
 - Deliveries queue in lanes, one per receiver. Of a lane only a few are on their way at
-  once; of one that has failed lately, is new, or has been keeping a try for a second,
-  only one. Such unproven lanes together get half of the places.
-- A try that takes longer than a second gives up its place and only counts among the
+  once; of one that has failed lately, is new, or keeps a try for seconds, only one.
+  Such unproven lanes together get half of the places.
+- A try that takes longer than a moment gives up its place and only counts among the
   slow ones: receivers that hang take threads, which are many, not places, which are
-  few.
+  few. When many are slow, every lane gets one at a time, so that there is still room
+  for all lanes.
 - After five failures in a row the circuit of a lane opens: nothing is sent until it
   has rested, then one try decides. The rest doubles up to ten minutes. What waits
   meanwhile uses up none of its tries, only its time.
@@ -43,9 +44,10 @@ from jobs.webhooks import (
 )
 from jobs.webhooks.sending import Letter, Outcome
 
-SLOW_AFTER_S = 1.0
+PLACE_FOR_S = 0.25
+DOUBTED_AFTER_S = 2.0
 LEAST_TURN_S = 0.02
-LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.1
 LEASE_MARGIN_S = 30
 FAILURES = 5
 LONGEST_REST_S = 600.0
@@ -87,7 +89,7 @@ class _Flight:
 
     @property
     def is_young(self) -> bool:
-        return time.monotonic() - self.began < SLOW_AFTER_S
+        return time.monotonic() - self.began < PLACE_FOR_S
 
 
 class Deliverer:
@@ -151,7 +153,13 @@ class Deliverer:
             places - len(young),
             places + settings.WEBHOOK_SLOW_SENDERS - len(self._flights),
         )
-        claimed = claim(most, unproven=max(places // 2 - unproven, 0))
+        slow = len(self._flights) - len(young)
+        is_crowded = slow > settings.WEBHOOK_SLOW_SENDERS // 2
+        claimed = claim(
+            most,
+            unproven=max(places // 2 - unproven, 0),
+            per_lane=1 if is_crowded else settings.WEBHOOK_PER_ENDPOINT,
+        )
         self._is_full = len(claimed) >= most or len(young) >= places // 2
         for one in claimed:
             self._flights[one.id] = _Flight(began=time.monotonic(), proven=one.proven)
@@ -188,7 +196,7 @@ class Deliverer:
         self.wake()
 
 
-def claim(most: int, *, unproven: int) -> list[Claimed]:
+def claim(most: int, *, unproven: int, per_lane: int | None = None) -> list[Claimed]:
     """Claim up to `most` deliveries that are due, of which so many of unproven lanes,
     fairly among lanes and users."""
     if most <= 0:
@@ -197,9 +205,9 @@ def claim(most: int, *, unproven: int) -> list[Claimed]:
         "most": most,
         "unproven": unproven,
         "claim": uuid4(),
-        "per_lane": settings.WEBHOOK_PER_ENDPOINT,
+        "per_lane": per_lane or settings.WEBHOOK_PER_ENDPOINT,
         "per_user": settings.WEBHOOK_PER_USER,
-        "slow_s": SLOW_AFTER_S,
+        "doubted_s": DOUBTED_AFTER_S,
         "both_s": float(signing.BOTH_FOR_S),
         "lease_s": settings.WEBHOOK_TIMEOUT_S + LEASE_MARGIN_S,
     }
@@ -322,7 +330,7 @@ busy_lanes AS (
 open_lanes AS (
   SELECT lanes.lane, coalesce(many, 0) AS many, (
       known.failures = 0 AND (since IS NULL OR since
-        > clock_timestamp() - make_interval(secs => %(slow_s)s))
+        > clock_timestamp() - make_interval(secs => %(doubted_s)s))
     ) IS TRUE AS proven
   FROM lanes LEFT JOIN jobs_webhooklane AS known ON known.lane = lanes.lane
     LEFT JOIN busy_lanes ON busy_lanes.lane = lanes.lane

@@ -11,11 +11,20 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from jobs.api.rendering import job_view, time_text
-from jobs.models import Job
+from jobs import batches
+from jobs.api.rendering import batch_view, job_view, time_text
+from jobs.models import Batch, Job
+from jobs.webhooks import events
 
 Data = dict[str, Any]
-RENDERERS: dict[str, Callable[[Data], Data]] = {}
+
+
+def _batch(data: Data) -> Data:
+    [summary] = batches.summaries([Batch.objects.get(pk=data["batch"])])
+    return batch_view(summary)
+
+
+RENDERERS: dict[str, Callable[[Data], Data]] = {events.BATCH_COMPLETED: _batch}
 """By the type of an event: from what was recorded to what is said of it now."""
 
 
