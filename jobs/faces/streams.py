@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -9,20 +11,60 @@ from django.http import HttpRequest, HttpResponseBase
 from jobs import streaming, waiting
 from jobs.api.rendering import job_view, with_credits
 from jobs.api.views import available_to
-from jobs.faces.generation import TaskView, state_of
+from jobs.faces.generation import GenerateView, TaskView, state_of
+from jobs.faces.refusals import Manner
+from jobs.faces.serving import JOB, Answer, settled, without_body
 from jobs.models import Job
+from jobs.orders import Orderer
 from jobs.streaming import JobStream, message
+from jobs.submission import Accepted
 from jobs.waiting import Seen
-from nijika.continuation import stream
+from nijika.continuation import finish_on_thread, stream
+from nijika.errors import NijikaError
 
 
 class TaskStreamView(TaskView):
     def get(self, request: HttpRequest, task_id: str) -> HttpResponseBase:
-        job = self.own(task_id)
-        response = stream(request, TaskStream(job), content_type=streaming.CONTENT_TYPE)
-        for name, value in streaming.HEADERS.items():
-            response[name] = value
-        return with_credits(response, job, available_to(job))
+        return _followed(request, self.own(task_id))
+
+
+class GenerateStreamView(GenerateView):
+    """Accept the order and tell at once what becomes of it."""
+
+    def finished(
+        self,
+        request: HttpRequest,
+        accepting: Future[Accepted],
+        how: Answer,
+        orderer: Orderer,
+    ) -> HttpResponseBase:
+        rest = without_body(request)
+        begin = partial(_begun, rest, self.manner, self.old_names)
+        return finish_on_thread(request, settled(accepting), begin)
+
+
+def _begun(
+    request: HttpRequest,
+    manner: Manner,
+    old_names: dict[str, str],
+    accepted: Accepted | BaseException,
+) -> HttpResponseBase:
+    if isinstance(accepted, NijikaError):
+        return manner.refuse(accepted, old_names)
+    if isinstance(accepted, BaseException):
+        raise accepted
+    response = _followed(request, accepted.job)
+    if accepted.replayed:
+        response["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _followed(request: HttpRequest, job: Job) -> HttpResponseBase:
+    response = stream(request, TaskStream(job), content_type=streaming.CONTENT_TYPE)
+    for name, value in streaming.HEADERS.items():
+        response[name] = value
+    response[JOB] = str(job.pk)
+    return with_credits(response, job, available_to(job))
 
 
 class TaskStream(JobStream):

@@ -32,6 +32,7 @@ urlpatterns = [
     path("api/generate/status/<str:task_id>", generation.TaskStatusView.as_view()),
     path("api/generate/result/<str:task_id>", generation.TaskResultView.as_view()),
     path("api/generate/result-image/<str:task_id>", generation.TaskImageView.as_view()),
+    path("api/generate/stream", streams.GenerateStreamView.as_view()),
     path("api/generate/stream/<str:task_id>", streams.TaskStreamView.as_view()),
     path("api/generate/async/cancel/<str:task_id>", cancel),
     path("api/generate/cancel/<str:task_id>", cancel),

@@ -131,9 +131,9 @@ def test_hundreds_follow_on_no_thread_and_no_connection(home: House) -> None:
 
 @pytest.fixture
 def followed(home: House) -> tuple[str, list[Follower]]:
-    job_id = home.accepted("sleep", seconds=4)
+    job_id = home.accepted("sleep", seconds=5)
     home.until(job_id, "running")
-    followers = [Follower(home, job_id) for _ in range(20)]
+    followers = [Follower(home, job_id) for _ in range(100)]
     eventually(
         lambda: all("started" in one.kinds for one in followers) or None, within_s=20
     )
@@ -183,12 +183,32 @@ def test_database_restarted_while_clients_follow(
 def test_older_stream_ends_with_the_result(home: House) -> None:
     job_id = home.accepted("sleep", seconds=0.5)
     with ask(home, f"/api/generate/stream/{job_id}") as connection:
-        text = to_the_end(connection).decode()
-    said: list[Any] = [
-        json.loads(line.removeprefix("data: "))
-        for line in text.splitlines()
-        if line.startswith("data: ")
-    ]
+        said = states(to_the_end(connection))
 
     assert [one["status"] for one in said[-2:]] == ["done", "done"]
     assert home.call("GET", said[-1]["result"]["url"]).status == 200
+
+
+def states(stream: bytes) -> list[Any]:
+    lines = stream.decode().splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+def test_older_task_is_made_and_followed_in_one_call(home: House) -> None:
+    """With a test key, for there is no engine that generates in this house."""
+    body = {"prompt": "a teapot", "width": 256, "height": 256}
+    answer = home.call(
+        "POST",
+        "/api/generate/stream",
+        key=home.new_user(test=True),
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert (answer.status, answer.headers["Content-Type"][:17]) == (
+        200,
+        "text/event-stream",
+    )
+    said = states(answer.body)
+    assert said[-1]["status"] == "done" and said[-1]["result"]["width_px"] == 256
+    assert said[-1]["task_id"] == answer.headers["X-Job-Id"]

@@ -15,8 +15,9 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from gpu_worker.contract import Beat, Progress, Run
-from jobs import lifecycle, streaming, waiting
+from billing.models import Price
+from gpu_worker.contract import Beat, EngineSpec, Progress, Run
+from jobs import engines, lifecycle, streaming, waiting
 from jobs.models import Job
 from tests.jobs.api.conftest import Person, fields_of, person, problem, succeed
 from tests.jobs.test_news import within
@@ -418,3 +419,43 @@ def test_older_stream_of_an_unknown_task_is_404(owner: Person) -> None:
     answer = owner.get("/api/generate/stream/0192")
 
     assert problem(answer, 404, "not_found")["service"] == "generation"
+
+
+def test_older_task_that_is_refused_is_a_problem_and_not_a_stream(
+    owner: Person,
+) -> None:
+    answer = owner.post("/api/generate/stream", {"prompt": "x", "angle": "left"})
+
+    assert problem(answer, 422, "validation_error")["service"] == "generation"
+    assert streaming.open_now() == 0
+
+
+def test_task_made_in_the_same_call_twice_is_one_task(
+    owner: Person, settings: Settings
+) -> None:
+    settings.DEFAULT_ENGINES = {"generate": "painter"}
+    prompt = {"type": "string"}
+    properties = {"prompt": prompt, "steps": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties}
+    spec = EngineSpec(
+        operation="generate",
+        engine="painter",
+        queue="cpu",
+        parameters=schema,
+        images=(0, 0),
+    )
+    engines.announce([spec])
+    Price.objects.get_or_create(operation="generate", engine="", credits="0.0500")
+    answers = [
+        owner.post(
+            "/api/generate/stream", {"prompt": "x"}, **{"Idempotency-Key": "one"}
+        )
+        for _ in range(2)
+    ]
+    first, second = [Reader(one) for one in answers]
+    owner.post(f"jobs/{answers[0]['X-Job-Id']}/cancel")
+
+    assert answers[0]["X-Job-Id"] == answers[1]["X-Job-Id"]
+    assert answers[1]["Idempotency-Replayed"] == "true"
+    first.finish(), second.finish()
+    assert first.events[-1].data["status"] == "cancelled"
