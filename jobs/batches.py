@@ -25,6 +25,7 @@ from jobs.errors import BatchNotFound, within
 from jobs.idempotency import Wish
 from jobs.intake import Accepted, Intake, Submission
 from jobs.models import Batch, Job
+from jobs.webhooks import events, recording
 from nijika.errors import Invalid, NijikaError
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,15 @@ def complete() -> int:
 def _complete_some() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_COMPLETE, [COMPLETED_AT_ONCE])
-        return len(cursor.fetchall())
+        completed = cursor.fetchall()
+    for batch_id, user_id, test in completed:
+        recording.record(
+            events.BATCH_COMPLETED,
+            user_id=user_id,
+            test=test,
+            data={"batch": str(batch_id)},
+        )
+    return len(completed)
 
 
 _COMPLETE = """

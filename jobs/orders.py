@@ -24,8 +24,8 @@ from jobs.errors import BadFields, FieldError, within
 from jobs.ids import new_id
 from jobs.inputs import Given
 from jobs.submission import Submission
-from nijika.errors import NijikaError
 from jobs.webhooks import endpoints
+from nijika.errors import NijikaError
 
 MOST_STEPS = 8
 MOST_PROBLEMS = 20
@@ -159,9 +159,7 @@ def prepare_batch(
         except NijikaError as error:
             raise within(f"items.{number}", error) from error
         items.append(
-            replace(
-                item, idempotency_key=None, batch_id=batch_id, batch_index=number
-            )
+            replace(item, idempotency_key=None, batch_id=batch_id, batch_index=number)
         )
     return items
 

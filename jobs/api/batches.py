@@ -14,12 +14,12 @@ from jobs import archives, batches, idempotency, orders, strict_json
 from jobs.api import pages, parsing, wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import (
-    API,
     answer,
+    batch_url,
+    batch_view,
     credits_text,
     job_view,
     page_view,
-    time_text,
 )
 from jobs.archives import ArchiveFeed
 from jobs.batches import NewBatch, Summary
@@ -227,34 +227,3 @@ def _id_of(text: str) -> UUID:
     if batch_id is None:
         raise BatchNotFound
     return batch_id
-
-
-# Showing
-
-
-def batch_view(summary: Summary) -> dict[str, Any]:
-    batch = summary.batch
-    own = batch_url(batch.pk)
-    return {
-        "id": str(batch.pk),
-        "status": "running" if summary.unfinished else "completed",
-        "test": batch.test,
-        "metadata": batch.metadata,
-        "created_at": time_text(batch.created_at),
-        "completed_at": time_text(summary.completed_at),
-        "size": batch.size,
-        "counts": dict(summary.counts),
-        "price": credits_text(summary.price),
-        "charged": credits_text(summary.charged),
-        "job_ids": [str(one) for one in summary.jobs],
-        "urls": {
-            "self": own,
-            "jobs": f"{own}/jobs",
-            "cancel": f"{own}/cancel",
-            "results": f"{own}/results",
-        },
-    }
-
-
-def batch_url(batch_id: UUID) -> str:
-    return f"{settings.PUBLIC_URL}{API}/batches/{batch_id}"

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 
 from billing.models import Entry
 from jobs import links
+from jobs.batches import Summary
 from jobs.models import Job
 
 API = "/api/v1"
@@ -114,6 +116,35 @@ def _urls(job: Job) -> dict[str, str]:
         "events": f"{own}/events",
         "cancel": f"{own}/cancel",
     }
+
+
+def batch_view(summary: Summary) -> dict[str, Any]:
+    """The batch as every call shows it, with what became of its jobs until now."""
+    batch = summary.batch
+    own = batch_url(batch.pk)
+    return {
+        "id": str(batch.pk),
+        "status": "running" if summary.unfinished else "completed",
+        "test": batch.test,
+        "metadata": batch.metadata,
+        "created_at": time_text(batch.created_at),
+        "completed_at": time_text(summary.completed_at),
+        "size": batch.size,
+        "counts": dict(summary.counts),
+        "price": credits_text(summary.price),
+        "charged": credits_text(summary.charged),
+        "job_ids": [str(one) for one in summary.jobs],
+        "urls": {
+            "self": own,
+            "jobs": f"{own}/jobs",
+            "cancel": f"{own}/cancel",
+            "results": f"{own}/results",
+        },
+    }
+
+
+def batch_url(batch_id: UUID) -> str:
+    return f"{settings.PUBLIC_URL}{API}/batches/{batch_id}"
 
 
 def etag(job: Job) -> str:

@@ -17,8 +17,16 @@ from pytest_django.fixtures import Settings
 from billing import ledger
 from jobs import batches, books, engines, sandbox, submission
 from jobs.intake import Intake
-from jobs.models import Batch, IdempotencyKey, Job, JobEvent
+from jobs.models import (
+    Batch,
+    IdempotencyKey,
+    Job,
+    JobEvent,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from jobs.storage import store
+from jobs.webhooks import rendering
 from tests.jobs.api.conftest import DATA_URL, PNG, SPECS, Person, person, succeed
 from tests.jobs.submitting import together, wallet_locked
 from tests.jobs.working import TestWorker, user_with
@@ -80,7 +88,7 @@ def test_each_item_has_its_own_end_and_charge(
     assert cancelled["counts"]["succeeded"] == 1
     assert cancelled["counts"]["cancelled"] == 2
     assert cancelled["charged"] == "0.0100"
-    assert owner.user and ledger.balance(owner.user.pk) == (Decimal("4.99"), 0)
+    assert owner.user and ledger.balance(owner.user.pk) == (Decimal("4.99"), Decimal(0))
     again = owner.post(f"batches/{batch['id']}/cancel")
     assert (again.status_code, again.json()) == (200, cancelled)
     only = owner.get(f"batches/{batch['id']}/jobs?status=succeeded").json()["items"]
@@ -171,7 +179,7 @@ def test_credits_that_go_meanwhile_refuse_all(
     assert refused.json()["needed"] == "0.0300"
     assert refused.json()["available"] == "0.0250"
     assert nothing_was_made() and books_balance()
-    assert poor.user and ledger.balance(poor.user.pk) == (Decimal("0.0250"), 0)
+    assert poor.user and ledger.balance(poor.user.pk) == (Decimal("0.0250"), Decimal(0))
 
 
 def test_two_batches_for_the_credits_of_one(owner: Person) -> None:
@@ -228,7 +236,7 @@ def test_commit_that_is_cut_off_is_one_batch(
 
 def _lose_answer(*, done: bool) -> Any:
     run = Intake.run
-    lost = []
+    lost: list[bool] = []
 
     def once(intake: Intake) -> Any:
         if lost:
@@ -330,6 +338,29 @@ def test_batch_is_completed_once(owner: Person, worker: TestWorker) -> None:
     assert Batch.objects.get(pk=other["id"]).completed_at is None
 
 
+def test_completed_batch_is_told_to_who_asks(owner: Person, worker: TestWorker) -> None:
+    assert owner.user
+    for number, test in enumerate((False, True)):
+        WebhookEndpoint.objects.create(
+            user=owner.user,
+            test=test,
+            url=f"https://hooks.example/{number}",
+            events=["batch.completed"],
+        )
+    batch = create(owner, 1)
+    succeed(worker, batch["job_ids"][0])
+
+    batches.complete()
+    batches.complete()
+
+    delivery = WebhookDelivery.objects.get()
+    [body] = rendering.bodies([delivery])
+    said = json.loads(body or b"")
+    assert said["type"] == "batch.completed"
+    assert (said["data"]["id"], said["data"]["charged"]) == (batch["id"], "0.0100")
+    assert not delivery.test
+
+
 def test_batch_of_a_test_key_is_free_and_small(
     owner: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,7 +374,7 @@ def test_batch_of_a_test_key_is_free_and_small(
 
     create(tester, 3)
 
-    assert owner.user and ledger.balance(owner.user.pk) == (5, 0)
+    assert owner.user and ledger.balance(owner.user.pk) == (Decimal(5), Decimal(0))
 
 
 def test_thousand_items_are_one_batch(owner: Person, settings: Settings) -> None:
@@ -353,4 +384,4 @@ def test_thousand_items_are_one_batch(owner: Person, settings: Settings) -> None
 
     assert answer.status_code == 202
     assert len(answer.json()["job_ids"]) == 1000
-    assert rich.user and ledger.balance(rich.user.pk) == (10, 10)
+    assert rich.user and ledger.balance(rich.user.pk) == (Decimal(10), Decimal(10))
