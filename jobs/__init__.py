@@ -16,6 +16,7 @@ In the order in which a job meets them:
     lifecycle     every change of a status, with its money; locks, turns
     reaping       what nobody would end
     results       whose result may be read; links are the signed ones
+    webhooks/     whoever wants to hear of it is told
     retention     what is erased, and when
 
     control       the loops that run all this; control_signs, positions
