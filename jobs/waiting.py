@@ -38,6 +38,7 @@ from jobs.errors import JobNotFound
 from jobs.models import ENDS, Job, JobEvent
 from jobs.submission import Accepted
 from nijika.errors import Unavailable
+from nijika.postgres import prepared
 
 LOOK_AFTER_ALL_S = 5.0
 LOOK_WHILE_DEAF_S = 1.0
@@ -274,17 +275,33 @@ class Room:
         now = time.monotonic()
         looked_at = self._due(now)
         for job_ids in _in_pieces(looked_at):
-            found = self._seen(job_ids)
-            for job_id in job_ids:
-                self._tell(job_id, found.get(job_id), now)
+            for job_id, seen in self._seen(job_ids, now).items():
+                self._tell(job_id, seen, now)
 
-    def _seen(self, job_ids: list[UUID]) -> dict[UUID, Seen]:
+    def _seen(self, job_ids: list[UUID], now: float) -> dict[UUID, Seen | None]:
+        """What there is to tell; a job that is only waited for, until it has ended."""
         followed = {
             one for one in job_ids if any(g.follows for g in self._waiting_for(one))
         }
         waited_for = [one for one in job_ids if one not in followed]
-        found = _look(waited_for) if waited_for else {}
-        return found | _follow(followed) if followed else found
+        glances = _glance(waited_for)
+        ripe = [one for one in waited_for if self._is_ripe(one, glances.get(one), now)]
+        found: dict[UUID, Seen] = {}
+        found |= _look(ripe) if ripe else {}
+        found |= _follow(followed) if followed else {}
+        return {one: found.get(one) for one in (*ripe, *followed)}
+
+    def _is_ripe(self, job_id: UUID, glance: Glance | None, now: float) -> bool:
+        """Whether somebody who waits for this job is to be told of it now."""
+        return (
+            glance is None
+            or glance.has_ended
+            or any(
+                guest.until <= now
+                or (isinstance(guest, Waiter) and guest.owner != glance.owner)
+                for guest in self._waiting_for(job_id)
+            )
+        )
 
     def _due(self, now: float) -> set[UUID]:
         """The jobs to look at now: those that were named, those whose waiters' time is
@@ -331,6 +348,26 @@ def _in_pieces(ids: Collection[UUID]) -> Iterator[list[UUID]]:
     listed = list(ids)
     for start in range(0, len(listed), AT_ONCE):
         yield listed[start : start + AT_ONCE]
+
+
+class Glance(NamedTuple):
+    """What tells whether a closer look is worth its price: a job as a whole costs ten
+    times as much to read, and most news of it are not its end."""
+
+    owner: tuple[int, bool]
+    has_ended: bool
+
+
+def _glance(job_ids: Collection[UUID]) -> dict[UUID, Glance]:
+    if not job_ids:
+        return {}
+    rows = prepared.rows(_GLANCE, [list(job_ids)])
+    return {row[0]: Glance(owner=(row[1], row[2]), has_ended=row[3]) for row in rows}
+
+
+_GLANCE = """
+SELECT id, user_id, test, ended_at IS NOT NULL FROM jobs_job
+WHERE id = ANY(%s::uuid[])"""
 
 
 def _look(job_ids: Iterable[UUID]) -> dict[UUID, Seen]:

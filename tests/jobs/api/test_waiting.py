@@ -20,9 +20,11 @@ def soon(worker: TestWorker, owner: Person) -> threading.Thread:
 
 
 def _run_newest(worker: TestWorker, owner: Person) -> None:
-    time.sleep(0.3)
     try:
-        succeed(worker, owner.get("jobs").json()["items"][0]["id"])
+        time.sleep(0.3)
+        while not (jobs := owner.get("jobs").json()["items"]):
+            time.sleep(0.05)
+        succeed(worker, jobs[0]["id"])
     finally:
         connection.close()
 
