@@ -44,7 +44,7 @@ class TooManyStreams(RateLimited):
 class JobStream:
     """The stream of one job for its owner. Subclasses say in `render` what is told."""
 
-    follows = False
+    follows = True
     idle_s = 15.0
 
     def __init__(self, job: Job) -> None:

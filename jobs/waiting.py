@@ -147,8 +147,9 @@ def _fail(future: Future[T], error: BaseException) -> None:
 class Guest(Protocol):
     """Who is told of a job by the thread that looks, until `until` (monotonic seconds).
 
-    Told once soon after it has entered, then whenever the job may have changed, and
-    when its time is up. `follows`: it is also told the job's events.
+    Told when the job has ended, or was before it entered, and when its time is up. Who
+    `follows` is also told soon after it has entered and whenever the job may have
+    changed, with the job's events.
     """
 
     @property

@@ -60,8 +60,6 @@ def _has_heard_the_end(job: Job, after: int) -> bool:
 class EventStream(JobStream):
     """Named events with numbers; `progress` without, for it is told only once."""
 
-    follows = True
-
     def __init__(self, job: Job, *, after: int) -> None:
         super().__init__(job)
         self._after = after
