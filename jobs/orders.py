@@ -11,6 +11,7 @@ one price: the sum of its steps'.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,7 @@ from jobs.webhooks import endpoints
 from nijika.errors import NijikaError
 
 MOST_STEPS = 8
+STORED_AT_ONCE = 8
 MOST_PROBLEMS = 20
 OUTPUT = "x-output"
 """The mark of a parameter, in its schema, that says how the result is written: the last
@@ -137,7 +139,7 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     """
     checked = check(order, test=orderer.test)
     _glance([order], [checked], orderer)
-    return _submission(order, checked, orderer)
+    return _submission(order, checked, orderer, job_id=new_id())
 
 
 def prepare_batch(
@@ -153,14 +155,21 @@ def prepare_batch(
     images = [image for order in orders for image in order.images]
     known = inputs.referred(images, user_id=orderer.user_id, test=orderer.test)
     items = []
-    for number, (order, one) in enumerate(zip(orders, checked, strict=True)):
-        try:
-            item = _submission(order, one, orderer, known)
-        except NijikaError as error:
-            raise within(f"items.{number}", error) from error
-        items.append(
-            replace(item, idempotency_key=None, batch_id=batch_id, batch_index=number)
-        )
+    # Stores take their time for each file, and take many at once. The ids are made
+    # here, so that jobs come in the order of their items.
+    with ThreadPoolExecutor(STORED_AT_ONCE) as pool:
+        making = [
+            pool.submit(_submission, order, one, orderer, job_id=new_id(), known=known)
+            for order, one in zip(orders, checked, strict=True)
+        ]
+        for number, made in enumerate(making):
+            try:
+                item = made.result()
+            except NijikaError as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise within(f"items.{number}", error) from error
+            place = replace(item, batch_id=batch_id, batch_index=number)
+            items.append(replace(place, idempotency_key=None))
     return items
 
 
@@ -184,10 +193,12 @@ def _submission(
     order: Order,
     checked: Checked,
     orderer: Orderer,
+    *,
+    job_id: UUID,
     known: inputs.Files | None = None,
 ) -> Submission:
-    """Take the images in."""
-    job_id, spec = new_id(), checked.spec
+    """Take the images in. With what is `known` of them no query is asked."""
+    spec = checked.spec
     taken = inputs.take(
         order.images,
         job_id=job_id,

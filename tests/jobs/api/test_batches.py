@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from billing import ledger
@@ -263,10 +264,18 @@ def test_batch_is_its_owners_and_its_modes(owner: Person, stranger: Person) -> N
     for other in (stranger, person(owner.user, test=True)):
         for path in ("", "/jobs", "/results"):
             assert other.get(f"batches/{batch['id']}{path}").status_code == 404
-        assert other.post(f"batches/{batch['id']}/cancel").status_code == 404
         assert other.get("batches").json()["items"] == []
-    assert Job.objects.filter(status="queued").count() == 3
     assert owner.get("batches/x").status_code == 404
+
+
+def test_cancel_of_anothers_batch_is_404(owner: Person, stranger: Person) -> None:
+    batch = create(owner)
+    for other in (stranger, person(owner.user, test=True)):
+        with CaptureQueriesContext(connection) as asked:
+            refused = other.post(f"batches/{batch['id']}/cancel")
+        assert refused.status_code == 404
+        assert not any("jobs_job" in query["sql"] for query in asked)
+    assert Job.objects.filter(status="queued").count() == 3
 
 
 def test_batches_are_listed_newest_first(owner: Person) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -15,8 +18,9 @@ from pytest_django.fixtures import Settings
 from jobs import retention, uploads
 from jobs.models import IdempotencyKey, Job, Upload
 from jobs.storage import store
+from tests.flows.house import eventually
 from tests.jobs.api.conftest import PNG, Person, make_image, person
-from tests.jobs.submitting import together
+from tests.jobs.submitting import locked, together
 
 ANNOUNCED = {"content_type": "image/png", "size_bytes": len(PNG)}
 
@@ -238,6 +242,44 @@ def test_twins_at_once_are_one_upload(owner: Person) -> None:
     assert len({one.json()["id"] for one in answers}) == 1
     assert sum("Idempotency-Replayed" not in one for one in answers) == 1
     assert Upload.objects.count() == 1
+
+
+def test_twin_in_flight_is_waited_for(owner: Person) -> None:
+    assert owner.user
+    key = "SELECT pg_advisory_xact_lock(hashtextextended(%s || ':false:k', 0))"
+    with locked(key, [owner.user.pk]):
+        refused = owner.post("uploads", ANNOUNCED, **{"Idempotency-Key": "k"})
+        assert owner.post("uploads", ANNOUNCED).status_code == 201
+    assert (refused.status_code, refused["Retry-After"]) == (503, "2")
+
+
+def test_uploads_are_counted_one_after_the_other(
+    owner: Person, settings: Settings
+) -> None:
+    assert owner.user
+    settings.UPLOADS_PER_USER = 1
+    number = "SELECT pg_advisory_xact_lock(hashtextextended('uploads ' || %s, 0))"
+    act = partial(owner.post, "uploads", ANNOUNCED)
+    with locked(number, [owner.user.pk]) as release, ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(_closing, act) for _ in range(3)]
+        eventually(_three_wait, within_s=5)
+        release()
+        codes = sorted(one.result().status_code for one in sent)
+    assert codes == [201, 429, 429]
+
+
+def _closing(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    finally:
+        connection.close()
+
+
+def _three_wait() -> bool | None:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone() == (3,) or None
 
 
 def test_account_has_only_so_many_uploads(owner: Person, settings: Settings) -> None:
