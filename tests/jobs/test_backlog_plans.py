@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import dispatch, lifecycle
+from jobs import batches, dispatch, lifecycle
 from tests.jobs.test_lifecycle_plans import nodes, values
 
 STATEMENTS = {
@@ -33,6 +33,16 @@ def test_plan_of_jobs_named_by_their_ids_reads_no_backlog(name: str) -> None:
     used = {one.get("Index Name") for one in nodes(plan_of(STATEMENTS[name], given))}
 
     assert "jobs_job_pkey" in used
+    assert not used & OF_THE_BACKLOG
+
+
+@pytest.mark.django_db
+def test_plan_of_completing_batches_reads_their_own_jobs_only() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {batches._COMPLETE}", [1])
+        plan = cursor.fetchone()[0][0]["Plan"]
+    used = {one.get("Index Name") for one in nodes(plan)}
+    assert "job_of_batch" in used
     assert not used & OF_THE_BACKLOG
 
 
