@@ -474,7 +474,7 @@ class _Answer:
                 if not part:
                     break
                 begun += part
-        return bytes(begun[:limit_bytes])
+        return bytes(begun)
 
     def chunks(self) -> Iterator[bytes]:
         """The body. Raises FetchFailed if it is cut short."""

@@ -321,6 +321,7 @@ def test_process_that_dies_on_the_way_leaves_it_to_another(
     owner: User, worker: TestWorker, here: Receiver, turns: Turns
 ) -> None:
     succeeded(worker, owner, webhook_url=here.url)
+    WebhookLane.objects.create(lane=only().lane)  # which has room for more
     [lost] = delivering.claim(5, unproven=5)  # and nothing comes of it
     assert delivering.claim(5, unproven=5) == []
     WebhookDelivery.objects.update(lease_until=datetime.now(UTC))
