@@ -129,10 +129,20 @@ def test_hundreds_follow_on_no_thread_and_no_connection(home: House) -> None:
             one.close()
 
 
+def _wait_supervised_until_running(home: House, job_id: str) -> None:
+    """A worker whose broker was restarted may end itself, to be started anew."""
+
+    def look() -> bool | None:
+        home.supervise()
+        return home.job(job_id)["status"] == "running" or None
+
+    eventually(look, within_s=30)
+
+
 @pytest.fixture
 def followed(home: House) -> tuple[str, list[Follower]]:
     job_id = home.accepted("sleep", seconds=5)
-    home.until(job_id, "running")
+    _wait_supervised_until_running(home, job_id)
     followers = [Follower(home, job_id) for _ in range(100)]
     eventually(
         lambda: all("started" in one.kinds for one in followers) or None, within_s=20
