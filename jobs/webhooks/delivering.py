@@ -24,7 +24,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from gpu_worker.fetch import INTERNET, Network
+from jobs.models import Job
 from jobs.webhooks import (
     deliveries,
     endpoints,
@@ -166,14 +167,17 @@ class Deliverer:
         return claimed
 
     def _written(self, claimed: Sequence[Claimed]) -> list[Letter]:
-        letters = []
-        bodies = rendering.bodies(claimed)
-        for one, body in zip(claimed, bodies, strict=True):
-            if one.url is None or body is None:
-                self._end(_unsent(one, OFF if one.url is None else NO_MORE))
-            else:
-                letters.append(_letter(one, one.url, body))
-        return letters
+        try:
+            jobs = rendering.jobs_of(claimed)
+        except Exception:  # the database is away: their leases end
+            for one in claimed:
+                self._flights.pop(one.id, None)
+            raise
+        outcomes = [_written(one, jobs) for one in claimed]
+        for outcome in outcomes:
+            if isinstance(outcome, Outcome):
+                self._end(outcome)
+        return [one for one in outcomes if isinstance(one, Letter)]
 
     def _send(self, letter: Letter) -> None:
         threading.Thread(
@@ -241,7 +245,7 @@ def note(outcomes: Sequence[Outcome]) -> None:
                 "errors": [one.error[:200] for one in outcomes],
                 "milliseconds": [one.milliseconds for one in outcomes],
                 "answers": [one.answer for one in outcomes],
-                "sent": [not one.is_final for one in outcomes],
+                "sent": [one.is_sent for one in outcomes],
                 "sick": [one.is_sick for one in outcomes],
                 "gone": [one.is_gone for one in outcomes],
                 "failures": FAILURES,
@@ -269,9 +273,28 @@ def _pause_s(outcome: Outcome) -> float | None:
     return max(usual, outcome.wish_s)
 
 
-def _unsent(one: Claimed, why: str) -> Outcome:
+def _written(one: Claimed, jobs: Mapping[UUID, Job]) -> Letter | Outcome:
+    """What goes out, or why nothing does. One that cannot be written stops no other."""
+    if one.url is None:
+        return _unsent(one, OFF, is_final=True)
+    try:
+        body = rendering.body(one, jobs)
+    except Exception:
+        logger.exception("delivery %s cannot be written", one.id)
+        return _unsent(one, BROKEN, is_final=False)
+    if body is None:
+        return _unsent(one, NO_MORE, is_final=True)
+    return _letter(one, one.url, body)
+
+
+def _unsent(one: Claimed, why: str, *, is_final: bool) -> Outcome:
     return Outcome(
-        id=one.id, claim=one.claim, tries=one.tries, error=why, is_final=True
+        id=one.id,
+        claim=one.claim,
+        tries=one.tries,
+        error=why,
+        is_sent=False,
+        is_final=is_final,
     )
 
 

@@ -41,11 +41,9 @@ class Telling(Protocol):
     def data(self) -> Data | None: ...
 
 
-def bodies(told: Iterable[Telling]) -> list[bytes | None]:
-    """The body of each, in order; None where what it is about is no more."""
-    told = list(told)
-    jobs = Job.objects.in_bulk({one.job_id for one in told if one.job_id})
-    return [_body(one, jobs) for one in told]
+def jobs_of(told: Iterable[Telling]) -> dict[UUID, Job]:
+    """The jobs that these are about, in one query."""
+    return Job.objects.in_bulk({one.job_id for one in told if one.job_id})
 
 
 def event_id(event: UUID) -> str:
@@ -53,7 +51,8 @@ def event_id(event: UUID) -> str:
     return f"evt_{event.hex}"
 
 
-def _body(one: Telling, jobs: Mapping[UUID, Job]) -> bytes | None:
+def body(one: Telling, jobs: Mapping[UUID, Job]) -> bytes | None:
+    """What is said; None where what it is about is no more."""
     if one.job_id is not None:
         job = jobs.get(one.job_id)
         data = None if job is None else job_view(job)

@@ -37,8 +37,8 @@ class Letter:
 class Outcome:
     """What came of a try. Without a status nobody answered, and `error` says why.
 
-    `is_final`: nothing was sent, and nothing will be. `wish_s`: how long the receiver
-    wants to be left alone.
+    `is_sent`: else the receiver has no part in it. `is_final`: nothing will be sent any
+    more. `wish_s`: how long the receiver wants to be left alone.
     """
 
     id: UUID
@@ -49,6 +49,7 @@ class Outcome:
     milliseconds: int = 0
     answer: str = ""
     wish_s: float = 0
+    is_sent: bool = True
     is_final: bool = False
 
     @property
@@ -62,7 +63,7 @@ class Outcome:
     @property
     def is_sick(self) -> bool:
         """Whether it speaks against the receiver, not only against this event."""
-        if self.is_final:
+        if not self.is_sent:
             return False
         return self.status is None or self.status >= 500 or self.status in (408, 429)
 

@@ -148,14 +148,27 @@ def test_transition_that_is_undone_tells_nobody(
 def test_event_of_another_kind_is_told_in_its_own_words(
     owner: User, here: Receiver, turns: Turns
 ) -> None:
-    endpoint_of(owner, here.url, events.BATCH_COMPLETED)
+    endpoint_of(owner, here.url, events.CREDITS_LOW)
     endpoint_of(owner, here.url, events.SUCCEEDED)
-    recording.record(
-        events.BATCH_COMPLETED, user_id=owner.pk, test=False, data={"id": "b"}
-    )
+    recording.record(events.CREDITS_LOW, user_id=owner.pk, test=False, data={"a": "b"})
     turns(is_over)
     [hook] = here.hooks
-    assert (hook.said["type"], hook.said["data"]) == ("batch.completed", {"id": "b"})
+    assert (hook.said["type"], hook.said["data"]) == ("credits.low", {"a": "b"})
+
+
+def test_event_that_cannot_be_written_stops_no_other(
+    owner: User, worker: TestWorker, here: Receiver, turns: Turns
+) -> None:
+    endpoint_of(owner, here.url, events.BATCH_COMPLETED)
+    nonsense = {"batch": "none"}
+    recording.record(
+        events.BATCH_COMPLETED, user_id=owner.pk, test=False, data=nonsense
+    )
+    job_id = succeeded(worker, owner, webhook_url=here.url)
+    turns(is_over)
+    assert [hook.said["data"]["id"] for hook in here.hooks] == [str(job_id)]
+    rows = WebhookDelivery.objects.order_by("type").values_list("status", "attempts")
+    assert list(rows) == [("failed", 10), ("delivered", 1)]
 
 
 def test_low_credits_are_told_once_until_there_was_enough_again(
