@@ -27,7 +27,7 @@ from gpu_worker.engines.cutout.subject import Search
 from gpu_worker.pixels import Pixels
 
 FOLDS = 10
-WEIGHTS = {"photo": 1.0, "added": 1.0, "composite": 0.6}
+WEIGHTS = {"photo": 3.0, "added": 1.0, "composite": 0.6}
 RIDGE = 1e-3
 RIDGE_OF_CERTAINTY = 1e-2
 ROUNDS = 12

@@ -1,0 +1,82 @@
+"""Where a subject may be and how many there may be; every case also mirrored."""
+
+import cv2
+import numpy as np
+import pytest
+
+from gpu_worker import pixels
+from gpu_worker.engines.cutout import cues, fitted, pieces, subject
+from gpu_worker.pixels import Pixels
+from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS
+
+HEIGHT, WIDTH = 400, 600
+
+
+@pytest.fixture(scope="module")
+def meadow() -> Pixels:
+    """A real background out of focus: what is left of the lemur, without it."""
+    photo = pixels.decode(LEMUR)[:, :120]
+    return cv2.resize(photo, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def car() -> tuple[Pixels, Pixels]:
+    """A sharp car and its mask, 160 pixels wide."""
+    photo = pixels.decode(PHOTOS / "car_concept_with_person.jpg")
+    alpha = pixels.decode(PHOTOS / "car_concept_with_person.alpha.png")[..., 0]
+    rows, columns = np.nonzero(alpha > 127)
+    box = np.s_[rows.min() : rows.max(), columns.min() : columns.max()]
+    size = 220, round(220 * np.ptp(rows) / np.ptp(columns))
+    return cv2.resize(photo[box], size), cv2.resize(alpha[box], size)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(
+    "places", [[(190, 160)], [(60, 40)], [(350, 270)], [(20, 40), (340, 240)]]
+)
+def test_a_subject_is_found_wherever_it_is(meadow, car, places, mirrored):
+    photo, truth = meadow.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+    for x, y in places:
+        _paste(photo, truth, *car, x, y)
+    if mirrored:
+        photo, truth = photo[:, ::-1].copy(), truth[:, ::-1].copy()
+    found = subject.find(photo)
+    assert _overlap(found.mask, truth) > 0.75
+
+
+def test_noise_has_no_sure_subject():
+    noise = np.random.default_rng(3).integers(0, 256, (300, 400, 3), np.uint8)
+    assert subject.find(noise).confidence < 0.8
+
+
+def test_every_cue_has_a_weight_and_no_weight_is_without_a_cue():
+    lab = np.random.default_rng(1).random((60, 90, 3), np.float32) * 50
+    parts = pieces.find(lab, np.zeros((60, 90), np.float32))
+    first = cues.first(parts)
+    second = cues.second(
+        parts, np.full(len(parts.areas), 0.5, np.float32), [lab[..., 0] > 25] * 2
+    )
+    models = fitted.models()
+    assert {*first, "offset"} == set(models["first"])
+    assert {*first, *second, "offset"} == set(models["second"])
+
+
+def test_a_picture_in_one_piece_or_two_colours_is_no_error():
+    halves = np.zeros((64, 64, 3), np.uint8)
+    halves[:, 32:] = 255
+    assert subject.find(halves).mask.shape == (64, 64)
+
+
+def _paste(
+    photo: Pixels, truth: Pixels, car: Pixels, alpha: Pixels, x: int, y: int
+) -> None:
+    at = np.s_[y : y + car.shape[0], x : x + car.shape[1]]
+    share = alpha[..., None] / 255
+    photo[at] = (share * car + (1 - share) * photo[at]).astype(np.uint8)
+    truth[at] = np.maximum(truth[at], alpha)
+
+
+def _overlap(mask: Pixels, truth: Pixels) -> float:
+    size = truth.shape[1], truth.shape[0]
+    large = cv2.resize(mask.astype(np.uint8), size) > 0
+    return float((large & (truth > 127)).sum() / (large | (truth > 127)).sum())
