@@ -363,7 +363,7 @@ def test_completed_batch_is_told_to_who_asks(owner: Person, worker: TestWorker) 
     batches.complete()
 
     delivery = WebhookDelivery.objects.get()
-    [body] = rendering.bodies([delivery])
+    body = rendering.body(delivery, {})
     said = json.loads(body or b"")
     assert said["type"] == "batch.completed"
     assert (said["data"]["id"], said["data"]["charged"]) == (batch["id"], "0.0100")
