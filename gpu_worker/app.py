@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from kombu.transport.redis import QoS
 
 # No fixups: Celery would set Django up where DJANGO_SETTINGS_MODULE happens to be set.
 app = Celery(
@@ -36,6 +37,10 @@ app.conf.update(
 
 def configure(*, broker_url: str, key_prefix: str) -> None:
     """Point the app at its broker; before anything uses it."""
+    # When Redis is gone, kombu tries to give back over the lost connection what is not
+    # acknowledged, fails as nobody expects, and the worker ends with all its runs. The
+    # platform sends again what nobody claims, so nothing has to be given back.
+    QoS.restore_at_shutdown = False
     options: dict[str, Any] = {
         "global_keyprefix": key_prefix,
         "visibility_timeout": 86_400,

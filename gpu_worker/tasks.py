@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from celery.exceptions import Reject
+from celery.worker.request import Request
 
 from gpu_worker import program
 from gpu_worker.app import app
@@ -15,7 +16,23 @@ from gpu_worker.gate import Draining
 logger = logging.getLogger("gpu_worker.tasks")
 
 
-@app.task(name=RUN_TASK)  # type: ignore[untyped-decorator]
+class Delivered(Request):  # type: ignore[misc]
+    """A message whose acknowledgement may fail.
+
+    What a run that outlives a restart of Redis acknowledges goes to a connection that
+    is no more, and fails in ways that Celery does not expect: it would end the worker,
+    and every other run with it. A message that stays unacknowledged is a copy, and
+    copies are harmless.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._connection_errors = (Exception,)
+
+
+@app.task(  # type: ignore[untyped-decorator]
+    name=RUN_TASK, Request=f"{__name__}:{Delivered.__name__}"
+)
 def run(message: dict[str, Any]) -> None:
     """Run a message's jobs. A message that cannot be read is dropped with an error."""
     if message.get("version") != VERSION:

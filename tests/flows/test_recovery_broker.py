@@ -101,3 +101,17 @@ def ends_after_one_start(home: House, ids: list[str]) -> None:
     assert {(job["status"], job["attempt"]) for job in jobs} == {("succeeded", 1)}
     assert [home.starts(job_id) for job_id in ids] == [1] * len(ids)
     assert [home.entries(job_id) for job_id in ids] == [CHARGED] * len(ids)
+
+
+def test_redis_restarted_the_worker_and_its_runs_go_on(home: House) -> None:
+    """What ran meanwhile is acknowledged to a connection that is no more."""
+    worker = home.pid("worker")
+    running = [home.accepted("sleep", seconds=4) for _ in range(2)]
+    home.until(running[1], "running")
+    broker(home).stop()
+    time.sleep(1)
+    broker(home).restart()
+    for job_id in (*running, home.accepted("sleep", seconds=0.1)):
+        job = home.end_of(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert home.pid("worker") == worker
