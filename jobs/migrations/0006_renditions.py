@@ -7,43 +7,87 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0005_then'),
+        ("jobs", "0005_then"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Rendition',
+            name="Rendition",
             fields=[
-                ('key', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('source_job', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('claim', models.UUIDField(blank=True, null=True)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('file', models.CharField(blank=True, db_default='', default='', max_length=200)),
-                ('content_type', models.CharField(db_default='', default='', max_length=40)),
-                ('size_bytes', models.BigIntegerField(db_default=0, default=0)),
-                ('sha256', models.CharField(db_default='', default='', max_length=64)),
-                ('made_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('expires_at', models.DateTimeField(blank=True, db_index=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "key",
+                    models.CharField(max_length=64, primary_key=True, serialize=False),
+                ),
+                ("source_job", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("claim", models.UUIDField(blank=True, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "file",
+                    models.CharField(
+                        blank=True, db_default="", default="", max_length=200
+                    ),
+                ),
+                (
+                    "content_type",
+                    models.CharField(db_default="", default="", max_length=40),
+                ),
+                ("size_bytes", models.BigIntegerField(db_default=0, default=0)),
+                ("sha256", models.CharField(db_default="", default="", max_length=64)),
+                (
+                    "made_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, db_index=True, null=True),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['made_at'], name='rendition_by_age')],
+                "indexes": [models.Index(fields=["made_at"], name="rendition_by_age")],
             },
         ),
         migrations.CreateModel(
-            name='RenditionUse',
+            name="RenditionUse",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('made', models.BigIntegerField(db_default=0, default=0)),
-                ('served', models.BigIntegerField(db_default=0, default=0)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("made", models.BigIntegerField(db_default=0, default=0)),
+                ("served", models.BigIntegerField(db_default=0, default=0)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('user', 'day'), name='use_once_per_day')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user", "day"), name="use_once_per_day"
+                    )
+                ],
             },
         ),
         # A cache's index: no write-ahead log, and its commits wait for no disk.
