@@ -78,4 +78,3 @@ def test_env_example_lists_every_variable_of_compose() -> None:
 
 def _text_of(path: str) -> str:
     return (ROOT / path).read_text()
-
