@@ -52,7 +52,8 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
         found |= {case.name: case for case in photos.listed(arguments.data)}
     known = list(found.values())
     more = photos.pairs(arguments.photos, "added") if arguments.photos else []
-    return known + more + composites.made(known, arguments.composites)
+    mixed = composites.made(known, arguments.composites) + composites.studio(known)
+    return known + more + mixed
 
 
 def _line(case: Case, scored: Sequence[Scored]) -> str:

@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 LONG_SIDE_PX = 800
 SHAPES = (1.5, 1.33, 1.0, 0.75, 1.78)
 COUNT = 60
+STUDIO = (800, 600)
+STUDIO_COUNT = 20
 
 # Places without a subject, as shares of a photo's width and height: left, top, right,
 # bottom.
@@ -60,6 +62,27 @@ def made(
             _composite(f"composite_{number:02}_{case.name}", case, place, random)
         )
     return composites
+
+
+def studio(cases: Sequence[Case], count: int = STUDIO_COUNT) -> list[Case]:
+    """Product shots: the subjects on white or grey, with a soft shadow below."""
+    return [_studio(number, cases[number % len(cases)]) for number in range(count)]
+
+
+def _studio(number: int, case: Case) -> Case:
+    random = np.random.default_rng([5, number])
+    subject, alpha = _placed(case, STUDIO, random)
+    width, height = STUDIO
+    grey = float(random.choice([225, 245, 255]))
+    ground = _shaded(np.full((height, width, 3), grey, np.float32), alpha, random)
+    mixed = ground + alpha[..., None] * (subject - ground)
+    return Case(
+        name=f"studio_{number:02}_{case.name}",
+        group="studio",
+        subject=case.subject,
+        photo=_photographed(mixed, random),
+        alphas=((alpha * 255).round().astype(np.uint8),),
+    )
 
 
 def _places(cases: Sequence[Case]) -> list[tuple[str, Pixels]]:

@@ -31,6 +31,13 @@ FRAME_SHARE = 0.02
 FRAME_ALIKE = 0.90
 FRAME_DELTA_E = 6.0
 FLOOD_DELTA_E = 8.0
+FLOOD_LEAST = 3.0
+FLOOD_NOISE = 2.0
+SHADOW_CHROMA = 5.0
+SHADOW_SLOPE = 3.0
+DARKEST_SHADOW = 0.35
+LEAST_UNSHADED = 0.3
+SQUARE = np.ones((3, 3), np.uint8)
 BAR_RANGE = 8
 LEAST_INSIDE = 0.3
 
@@ -187,10 +194,11 @@ def _working_size(rgb: Pixels) -> Pixels:
 
 
 def _frame(shape: tuple[int, ...]) -> Mask:
+    """Along all borders but the bottom one, where subjects are cut off."""
     height, width = shape[:2]
     edge = max(1, round(FRAME_SHARE * max(height, width)))
     frame = np.ones((height, width), np.bool_)
-    frame[edge:-edge, edge:-edge] = False
+    frame[edge:, edge:-edge] = False
     return frame
 
 
@@ -205,11 +213,48 @@ def _frame_alike(lab: Floats) -> float:
 
 
 def _flooded(lab: Floats) -> Mask:
-    """Everything but what has the frame's colour and is connected to the border."""
-    plain = np.pad(_far(lab) < FLOOD_DELTA_E, 1, constant_values=True)
-    _, parts = cv2.connectedComponents(plain.astype(np.uint8), connectivity=4)
-    mask = parts[1:-1, 1:-1] != parts[0, 0]
-    return _cleaned(mask, np.ones(mask.shape, np.float32))
+    """Everything but what has the frame's colour, or is its shadow, and is connected to
+    the border."""
+    far = _far(lab)
+    usual = float(np.quantile(far[_frame(lab.shape)], 0.9))
+    alike = far < np.clip(FLOOD_NOISE * usual, FLOOD_LEAST, FLOOD_DELTA_E)
+    ground = _from_border(alike)
+    shadow = _shadow(lab)
+    # Thick parts only: a thin leak into the subject is closed by it.
+    thick = cv2.erode(shadow.astype(np.uint8), SQUARE) > 0
+    shaded = _grown(_from_border(ground | thick)) & (ground | shadow)
+    # A subject that fades into the ground would go with its shadow.
+    if (~shaded).sum() > LEAST_UNSHADED * (~ground).sum():
+        ground = _without_rims(shaded, shaded & ~ground)
+    return _cleaned(~ground, np.ones(ground.shape, np.float32))
+
+
+def _without_rims(ground: Mask, shaded: Mask) -> Mask:
+    """The ground with the thin rims that a shadow's steep edge leaves."""
+    opened = cv2.morphologyEx((~ground).astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
+    return ground | (~opened & _grown(_grown(shaded)))
+
+
+def _grown(mask: Mask) -> Mask:
+    return cv2.dilate(mask.astype(np.uint8), SQUARE) > 0
+
+
+def _shadow(lab: Floats) -> Mask:
+    """What is as coloured as the frame, darker, and changes slowly."""
+    usual = np.median(lab[_frame(lab.shape)], axis=0)
+    coloured = np.linalg.norm(lab[..., 1:] - usual[1:], axis=2) < SHADOW_CHROMA
+    light = cv2.GaussianBlur(lab[..., 0], (0, 0), 1)
+    across = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
+    slow = np.hypot(*across) / 8 < SHADOW_SLOPE
+    darker = (light < usual[0] + 2) & (light > DARKEST_SHADOW * usual[0])
+    return coloured & slow & darker
+
+
+def _from_border(ground: Mask) -> Mask:
+    """The parts of a mask that are connected to the border."""
+    framed = np.pad(ground, 1, constant_values=True)
+    _, parts = cv2.connectedComponents(framed.astype(np.uint8), connectivity=4)
+    return parts[1:-1, 1:-1] == parts[0, 0]
 
 
 def without_bars(small: Pixels) -> tuple[slice, slice]:

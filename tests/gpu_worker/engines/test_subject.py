@@ -44,6 +44,22 @@ def test_a_subject_is_found_wherever_it_is(meadow, car, places, mirrored):
     assert _overlap(found.mask, truth) > 0.75
 
 
+@pytest.mark.parametrize("ground", [255, 235, 215])
+def test_a_product_is_cut_out_without_its_shadow(car, ground):
+    photo, truth = (
+        np.full((HEIGHT, WIDTH, 3), ground, np.uint8),
+        np.zeros((HEIGHT, WIDTH), np.uint8),
+    )
+    shadow = np.zeros((HEIGHT, WIDTH), np.float32)
+    cv2.ellipse(shadow, (300, 225), (110, 18), 0, 0, 360, 0.4, -1)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 12)
+    photo = (photo * (1 - shadow[..., None])).astype(np.uint8)
+    _paste(photo, truth, *car, 190, 150)
+    found = subject.find(photo)
+    assert found.route == "uniform"
+    assert _overlap(found.mask, truth) > 0.85
+
+
 def test_noise_has_no_sure_subject():
     noise = np.random.default_rng(3).integers(0, 256, (300, 400, 3), np.uint8)
     assert subject.find(noise).confidence < 0.8
