@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test retest test-engines lint fix bench gallery chaos mutants lock
+.PHONY: help demo run test retest test-engines lint fix bench bench-images gallery chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,6 +43,12 @@ fix: ## format, and fix what ruff can
 bench: ## nijika beside a plain DRF + Celery app, as ratios
 	@$(SETUP) test
 	@$(BIN)/python -m bench
+
+bench-images: ## cut-outs, resizing and pictures on the fly, as scores and ratios
+	@$(SETUP) test
+	@$(BIN)/python -m bench.cutout
+	@$(BIN)/python -m bench.imaging
+	@$(BIN)/python -m bench.onthefly
 
 gallery: ## every operation on real photos, on one page
 	@$(SETUP) test
