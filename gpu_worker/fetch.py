@@ -331,9 +331,10 @@ def _look_up(target: _Target, deadline: _Deadline, network: Network) -> Collecti
     patience = min(NAME_TIMEOUT_S, deadline.left())
     ends_at = time.monotonic() + patience
     too_slow = FetchFailed("The server's name took too long.", retryable=True)
-    if not _lookups.acquire(timeout=patience):
+    places = _lookups
+    if not places.acquire(timeout=patience):
         raise too_slow
-    arguments = (target, network.resolve, answer)
+    arguments = (target, network.resolve, answer, places)
     threading.Thread(target=_answer, args=arguments, daemon=True).start()
     try:
         found = answer.get(timeout=max(ends_at - time.monotonic(), 0))
@@ -348,13 +349,14 @@ def _answer(
     target: _Target,
     resolve: Resolver,
     answer: "queue.SimpleQueue[Collection[str]]",
+    places: threading.Semaphore,
 ) -> None:
     try:
         answer.put(resolve(target.host, target.port))
     except (OSError, UnicodeError):
         answer.put(())
     finally:
-        _lookups.release()
+        places.release()
 
 
 # What is said
