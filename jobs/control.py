@@ -26,7 +26,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import batches, control_signs, retention, statistics
 from jobs.dispatch import Dispatcher
-from jobs.news import CHANGES, FETCHES, WORK, Listener
+from jobs.news import ENDS, FETCHES, WORK, Listener
 from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
@@ -233,7 +233,7 @@ def _others() -> list[Loop]:
             name="webhooks",
             begin=Deliverer,
             every_s=settings.POLL_S,
-            hears=CHANGES,
+            hears=ENDS,
         ),
     ]
 

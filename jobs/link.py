@@ -76,8 +76,9 @@ def handle(call: Call) -> Answer:
         return Answer(status="stale", incarnation=_incarnation(call.name))
     if call.specs:
         _announce(call)
-    news.announce_soon(heard.changed | stored.changed, to=[news.CHANGES])
-    news.announce_soon(heard.returned | stored.changed, to=[news.WORK])
+    news.announce_soon(stored.changed)
+    news.announce_soon(heard.changed - stored.changed, to=[news.CHANGES])
+    news.announce_soon(heard.returned - stored.changed, to=[news.WORK])
     return _answer(call, heard, stored, known_specs)
 
 

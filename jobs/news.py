@@ -2,7 +2,7 @@
 
 Channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a job,
 WORK for control, where a job may go out now or made room for another, FETCHES for the
-fetcher, where a new job names a URL.
+fetcher, where a new job names a URL, ENDS for who tells receivers of webhooks.
 
 News only makes things quicker. A NOTIFY may be lost (a listener that reconnects, a
 process that dies between its commit and the NOTIFY), so whoever listens also polls.
@@ -22,7 +22,8 @@ from jobs import unpooled
 CHANGES = "nijika_jobs"
 WORK = "nijika_work"
 FETCHES = "nijika_fetches"
-BOTH = (CHANGES, WORK)
+ENDS = "nijika_ends"
+EVERYBODY = (CHANGES, WORK, ENDS)
 IDS_PER_PAYLOAD = 200  # 37 bytes each; PostgreSQL takes payloads below 8000
 # How long a stop may take to be noticed, and the first pause before reconnecting.
 PATIENCE_S = 0.5
@@ -42,7 +43,7 @@ News = tuple[str, str]
 """A channel and a payload for it."""
 
 
-def announce(ids: Iterable[UUID | str], to: Sequence[str] = BOTH) -> None:
+def announce(ids: Iterable[UUID | str], to: Sequence[str] = EVERYBODY) -> None:
     """Tell the listeners of these channels that these jobs changed. Never raises.
 
     Inside a transaction the NOTIFY waits for the commit: within it, it would make all
@@ -58,7 +59,7 @@ def announce(ids: Iterable[UUID | str], to: Sequence[str] = BOTH) -> None:
         logger.warning("could not announce %s payloads", len(news), exc_info=True)
 
 
-def announce_soon(ids: Iterable[UUID | str], to: Sequence[str] = BOTH) -> None:
+def announce_soon(ids: Iterable[UUID | str], to: Sequence[str] = EVERYBODY) -> None:
     """As `announce`, but the caller does not wait for the NOTIFY.
 
     For whoever has somebody waiting for an answer. A process that ends at once may

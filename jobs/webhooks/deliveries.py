@@ -63,7 +63,7 @@ def ping(owner: Owner, endpoint_id: UUID) -> WebhookDelivery:
     )
     if not made:
         raise EndpointOff
-    news.announce(made, to=[news.CHANGES])
+    news.announce(made, to=[news.ENDS])
     return find(owner, made[0])
 
 
@@ -122,7 +122,7 @@ def _again(ids: list[UUID]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_AGAIN, [settings.WEBHOOK_GIVE_UP_S, ids])
         again = [row[0] for row in cursor.fetchall()]
-    news.announce(again[:1], to=[news.CHANGES])
+    news.announce(again[:1], to=[news.ENDS])
     return len(again)
 
 
