@@ -63,6 +63,8 @@ class Verdict:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     mutants = [one for one in read(LISTS) if options.only in f"{one.file} {one.name}"]
+    if not mutants:
+        sys.exit(f"No guard has {options.only!r} in its file or name.")
     if trouble := _unmutated(mutants):
         print(trouble)
         return 2
