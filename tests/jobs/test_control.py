@@ -26,14 +26,6 @@ Starter = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    broker = Broker()
-    broker.clear()
-    yield broker
-    broker.client.close()
-
-
-@pytest.fixture
 def starting(tmp_path: Path) -> Iterator[Starter]:
     processes: list[subprocess.Popen[bytes]] = []
 

@@ -36,21 +36,6 @@ def quick(settings: Settings) -> None:
     settings.POLL_S = 0.05
 
 
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    broker = Broker()
-    broker.clear()
-    yield broker
-    broker.client.close()
-
-
-@pytest.fixture
-def dispatcher(broker: Broker) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher("cpu")
-    yield dispatcher
-    dispatcher.close()
-
-
 def turns(dispatcher: Dispatcher, seconds: float) -> int:
     """Let the dispatcher work for a while; the number of messages it published."""
     end, published = time.monotonic() + seconds, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,21 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def many(settings: Settings) -> None:
     settings.SANDBOX_UNFINISHED = 1000
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    broker = Broker()
-    broker.clear()
-    yield broker
-    broker.client.close()
-
-
-@pytest.fixture
-def dispatcher(broker: Broker) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher("cpu")
-    yield dispatcher
-    dispatcher.close()
 
 
 @pytest.fixture
