@@ -7,12 +7,14 @@ import mimetypes
 import time
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
+from urllib3 import encode_multipart_formdata
+
 from bench.gallery.shots import Shot
 
+ANY = "application/octet-stream"
 MOST_WAIT_S = 30
 
 
@@ -61,19 +63,9 @@ class Site:
 
 
 def _form(fields: dict[str, str], files: dict[str, Path]) -> tuple[bytes, str]:
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-        f"{value}\r\n".encode()
-        for name, value in fields.items()
-    ]
-    for role, path in files.items():
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        parts.append(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{role}";'
-            f' filename="{path.name}"\r\nContent-Type: {kind}\r\n\r\n'.encode()
-            + path.read_bytes()
-            + b"\r\n"
-        )
-    parts.append(f"--{boundary}--\r\n".encode())
-    return b"".join(parts), f"multipart/form-data; boundary={boundary}"
+    """The body, and its content type."""
+    pictures = {
+        role: (path.name, path.read_bytes(), mimetypes.guess_type(path.name)[0] or ANY)
+        for role, path in files.items()
+    }
+    return encode_multipart_formdata({**fields, **pictures})

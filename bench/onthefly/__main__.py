@@ -27,13 +27,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
+from urllib3 import encode_multipart_formdata
 
 from bench import stacks
 from nijika.local.stack import Stack
@@ -190,28 +190,21 @@ def signer(stack: Stack) -> Callable[[str], str]:
 
 def accepted(stack: Stack, source: Path) -> str:
     """A job whose input is the source, once it has ended."""
-    boundary = uuid.uuid4().hex
-    fields = {"operation": "resize", "width": "64"}
-    body = b"".join(_part(boundary, name, v.encode()) for name, v in fields.items())
-    body += _part(boundary, 'image"; filename="a.jpg', source.read_bytes())
-    made = _call(stack, "/jobs", body + f"--{boundary}--\r\n".encode(), boundary)
+    image = ("a.jpg", source.read_bytes())
+    fields = {"operation": "resize", "width": "64", "image": image}
+    made = _call(stack, "/jobs", *encode_multipart_formdata(fields))
     while made["status"] not in ("succeeded", "failed"):
         time.sleep(0.2)
         made = _call(stack, f"/jobs/{made['id']}")
     return str(made["id"])
 
 
-def _part(boundary: str, name: str, value: bytes) -> bytes:
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-    return head.encode() + value + b"\r\n"
-
-
 def _call(
-    stack: Stack, path: str, body: bytes | None = None, boundary: str = ""
+    stack: Stack, path: str, body: bytes | None = None, content_type: str = ""
 ) -> dict[str, object]:
     headers = {"Authorization": f"Bearer {stack.key}"}
     if body:
-        headers["Content-Type"] = f"multipart/form-data; boundary={boundary}"
+        headers["Content-Type"] = content_type
     url = f"{stack.url}/api/v1{path}"
     request = urllib.request.Request(url, body, headers)
     with urllib.request.urlopen(request) as answer:

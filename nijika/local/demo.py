@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from urllib3 import encode_multipart_formdata
 
 from nijika.local.stack import Stack, StackFailed
 
@@ -37,29 +37,15 @@ def main() -> int:
 
 def _submit(stack: Stack) -> Any:
     print(f"Sending {PHOTO.name} to removebg …", flush=True)
-    body, content_type = _multipart({"operation": "removebg"}, PHOTO)
+    image = (PHOTO.name, PHOTO.read_bytes(), "image/jpeg")
+    body, content_type = encode_multipart_formdata(
+        {"operation": "removebg", "image": image}
+    )
     headers = {"Authorization": f"Bearer {stack.key}", "Content-Type": content_type}
     url = f"{stack.url}/api/v1/jobs"
     request = urllib.request.Request(url, data=body, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
-
-
-def _multipart(fields: dict[str, str], photo: Path) -> tuple[bytes, str]:
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-        f"{value}\r\n".encode()
-        for name, value in fields.items()
-    ]
-    parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="image";'
-        f' filename="{photo.name}"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
-        + photo.read_bytes()
-        + b"\r\n"
-    )
-    parts.append(f"--{boundary}--\r\n".encode())
-    return b"".join(parts), f"multipart/form-data; boundary={boundary}"
 
 
 def _wait_for_end(stack: Stack, job: Any) -> Any:
