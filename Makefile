@@ -25,8 +25,9 @@ test: ## all tests
 retest: ## what failed last time, one at a time
 	@$(BIN)/python -m pytest -q --last-failed
 
-test-engines: ## the tests that need torch
-	@echo "no engine needs torch yet"
+test-engines: ## the tests that need torch or the providers' SDKs
+	@$(SETUP) engines
+	@.venv-engines/bin/python -m pytest -q -m engines tests/engines
 
 lint: ## ruff, mypy, import-linter
 	@$(SETUP) test

@@ -14,10 +14,27 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = {
     "nijika/requirements.txt": None,
     "gpu_worker/requirements.txt": "worker",
+    "gpu_worker/requirements-gpu.txt": "gpu",
+    "gpu_worker/requirements-fastsam.txt": "fastsam",
+    "gpu_worker/requirements-onnx.txt": "onnx",
+    "gpu_worker/requirements-remote.txt": "remote",
     "nijika/local/requirements.txt": "local",
     "tests/requirements.txt": "dev",
+    "tests/requirements-engines.txt": "dev-engines",
     "bench/requirements.txt": "bench",
 }
+# Not locked: torch and what only its CUDA build brings, as the machine decides which
+# build fits; and what ultralytics asks for but does not need to predict, of which the
+# second OpenCV would overwrite ours.
+LEFT_OUT = (
+    *("torch", "triton", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit"),
+    *("nvidia-cublas", "nvidia-cuda-cupti", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime"),
+    *("nvidia-cudnn-cu13", "nvidia-cufft", "nvidia-cufile", "nvidia-curand"),
+    *("nvidia-cusolver", "nvidia-cusparse", "nvidia-cusparselt-cu13"),
+    *("nvidia-ml-py", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvshmem-cu13"),
+    *("nvidia-nvtx", "opencv-python", "matplotlib", "polars", "polars-runtime-32"),
+    *("contourpy", "cycler", "fonttools", "kiwisolver", "pyparsing"),
+)
 
 
 def main() -> None:
@@ -43,6 +60,7 @@ def main() -> None:
 def _resolve(*arguments: str) -> str:
     command = ["uv", "pip", "compile", "--quiet", "--python-version", "3.11"]
     command += ["--no-header", "--no-annotate", *arguments]
+    command += [f"--no-emit-package={name}" for name in LEFT_OUT]
     return subprocess.run(
         command, cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
