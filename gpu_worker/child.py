@@ -264,6 +264,8 @@ def _warm_up(queue: str) -> None:
     """Load the queue's child engines, so that no job pays for imports."""
     for spec in registry.specs_of(queue):
         key = registry.key_of(spec)
+        if spec.unavailable:
+            continue
         try:
             if registry.engine_class(key).placement == "child":
                 _loaded(key)

@@ -32,8 +32,32 @@ START_LIMIT_S = 120.0
 START_PAUSE_S = (0.2, 5.0)
 ANSWERS = {"outcomes", "arrays", "raised"}
 ANSWER_LIMIT_BYTES = 10**6
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "NIJIKA_WORKER_ENGINES")
-KEPT_PREFIXES = ("LC_", "LD_", "PYTHON", "OMP_", "OPENCV_", "MALLOC_", "NIJIKA_ENGINE_")
+KEPT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "NIJIKA_DEVICE",
+    "NIJIKA_WEIGHTS",
+    "NIJIKA_WORKER_ENGINES",
+)
+KEPT_PREFIXES = (
+    "LC_",
+    "LD_",
+    "PYTHON",
+    "OMP_",
+    "OPENCV_",
+    "MALLOC_",
+    "NIJIKA_BIREFNET_",
+    "NIJIKA_ENGINE_",
+    "NIJIKA_FASTSAM_",
+    "NIJIKA_ONNX_",
+    "NIJIKA_QWEN_",
+    "NIJIKA_SAM2_",
+    "NIJIKA_UPSCALE_",
+)
+"""What engines are told of; keys of providers have other names and stay outside."""
 
 
 class Call(Protocol):

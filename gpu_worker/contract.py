@@ -31,6 +31,15 @@ worker can take them all beside its slots."""
 RUN_TASK = "gpu_worker.run"
 """The name of the one Celery task."""
 
+Unavailable = Literal[
+    "",
+    "extra_missing",
+    "license_not_acknowledged",
+    "provider_key_missing",
+    "weights_missing",
+]
+"""Why an engine cannot be had where its worker runs, which no waiting changes."""
+
 T = TypeVar("T")
 
 
@@ -46,7 +55,8 @@ class EngineSpec:
     the least and the greatest number of input images; `roles` are further ones that it
     can use, `needs` those of them that must be there. A run may take
     `run_limit_s + run_limit_s_per_mp * megapixels` seconds. `is_step`: the operation
-    can follow another one in the same run (`Assignment.then`).
+    can follow another one in the same run (`Assignment.then`). `unavailable`: why its
+    worker has it in name only; requests for it are refused.
     """
 
     operation: str
@@ -66,6 +76,7 @@ class EngineSpec:
     weights: str = ""
     gpu_memory_gb: float = 0
     is_step: bool = False
+    unavailable: Unavailable = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

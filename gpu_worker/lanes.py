@@ -61,6 +61,8 @@ class DeviceLane:
     def start(self) -> None:
         engine: Any = registry.engine_class(self._key)()
         engine.load()
+        if hasattr(engine, "warm_up"):
+            engine.warm_up()
         self._engine = engine
 
     def run(self, batch: Batch) -> None:

@@ -220,7 +220,7 @@ def _keep_our_logging(**_: Any) -> None:
 
 
 def _device_batchers(specs: tuple[EngineSpec, ...]) -> dict[registry.Key, Batcher]:
-    keys = [registry.key_of(spec) for spec in specs]
+    keys = [registry.key_of(spec) for spec in specs if not spec.unavailable]
     return {
         key: Batcher("/".join(key), [DeviceLane(key)])
         for key in keys

@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from gpu_worker import settings
-from gpu_worker.contract import EngineSpec
+from gpu_worker.contract import EngineSpec, Unavailable
 from gpu_worker.engines.base import DeviceEngine, Engine
 from gpu_worker.errors import EngineUnavailable
 
@@ -69,7 +71,8 @@ def engine_class(key: Key) -> type[Engine] | type[DeviceEngine]:
 
 
 def specs_of(queue: str) -> tuple[EngineSpec, ...]:
-    """What a worker of `queue` offers, in a stable order."""
+    """What a worker of `queue` has, in a stable order; also engines that it has in name
+    only (`unavailable`)."""
     specs = (_spec(key) for key in sorted(table()))
     return tuple(spec for spec in specs if spec is not None and spec.queue == queue)
 
@@ -78,10 +81,20 @@ def specs_of(queue: str) -> tuple[EngineSpec, ...]:
 def _spec(key: Key) -> EngineSpec | None:
     """None for an engine whose module needs what is not installed here."""
     try:
-        return engine_class(key).spec
+        found = engine_class(key)
     except ImportError as error:
         logger.warning("no engine %s here: %s", "/".join(key), error)
         return None
+    return replace(found.spec, unavailable=_why_not(found))
+
+
+def _why_not(engine: Any) -> Unavailable:
+    """What an engine says of its own availability; few have anything to say."""
+    needed = getattr(engine, "modules", ())
+    if any(find_spec(module) is None for module in needed):
+        return "extra_missing"
+    answer: Unavailable = engine.available() if hasattr(engine, "available") else ""
+    return answer
 
 
 def key_of(spec: EngineSpec) -> Key:

@@ -115,6 +115,11 @@ def extra_engines() -> dict[tuple[str, str], str]:
     return dict(_engine(entry.strip()) for entry in entries if entry.strip())
 
 
+def weights() -> Path:
+    """`NIJIKA_WEIGHTS`: the folder with one folder or file per engine. Read late."""
+    return Path(text("NIJIKA_WEIGHTS", str(Path(__file__).parents[1] / "weights")))
+
+
 def text(name: str, default: str | None = None) -> str:
     if file := os.environ.get(f"{name}_FILE"):
         return Path(file).read_text().strip()

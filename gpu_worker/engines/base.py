@@ -4,6 +4,8 @@
              and time. The inputs are paths; the results are pictures, or encoded files.
     device   `load` and `run` in the worker's one thread that owns the device, on
              arrays; `decode` and `encode` in a child: foreign bytes stay there.
+    remote   as device, but `run` waits for somebody else's machine: many threads share
+             the engine, and a run takes no device away from another.
 
 A module of an engine imports nothing heavy at its top: the worker reads `spec` and
 `placement` from the class without loading it. `load` may import late.
@@ -11,12 +13,12 @@ A module of an engine imports nothing heavy at its top: the worker reads `spec` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from gpu_worker.contract import EngineSpec, Step
+from gpu_worker.contract import EngineSpec, Step, Unavailable
 from gpu_worker.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from gpu_worker.pixels import Pixels
 
-Placement = Literal["child", "device"]
+Placement = Literal["child", "device", "remote"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +165,40 @@ class DeviceEngine(Protocol):
     @staticmethod
     def encode(item: Item, made: Arrays) -> tuple[Result | Picture, ...]:
         """In a child: the results of one item's outcome (`item.arrays` is empty)."""
+
+
+class OnDevice:
+    """What most engines on a device have in common; inherit and replace what differs.
+
+    `say` tells what loading is at, for those who wait: `self.say("text encoder, 2 of
+    4")`. The lane sets it before `load`; without one nobody listens.
+    """
+
+    spec: ClassVar[EngineSpec]
+    placement: ClassVar[Placement] = "device"
+    modules: ClassVar[tuple[str, ...]] = ()
+    """What must be installed, by the names of import; else `extra_missing`."""
+    say: Callable[[str], None] = staticmethod(lambda message: None)
+
+    @staticmethod
+    def available() -> Unavailable:
+        """Why this engine cannot be had here, or "". Asked before anything is loaded,
+        often, in the worker and in its children: cheap, and without heavy imports."""
+        return ""
+
+    @staticmethod
+    def batch_key(item: Item) -> Hashable | None:
+        """Only items with equal keys share a batch; None never does. Seen after
+        `decode`, with the item's arrays, and cheap."""
+        return ()
+
+    def warm_up(self) -> None:
+        """After `load`, before work is taken: run once what the first job would pay."""
+
+    def unload(self) -> None:
+        """Free the device. `load` may come again."""
+
+    @staticmethod
+    def decode(item: Item) -> dict[str, np.ndarray[Any, Any]]:
+        """In a child: the inputs as arrays."""
+        return {}

@@ -32,8 +32,6 @@ HEALTHY_WITHIN_S = 60.0
 HOPELESS_CRASHES = 4
 """A program that crashed so often before anything was healthy will not come up."""
 USER = "you@example.org"
-# Workers hand their jobs back over the link, so the web goes after them.
-STOP_ORDER = [["worker", "control", "fetcher"], ["web"]]
 STOP_EACH_S = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -107,7 +105,9 @@ class Stack:
         before = {n: signal.signal(n, signal.SIG_IGN) for n in STOPPING}
         (self.folder / "env").unlink(missing_ok=True)
         if hasattr(self, "supervisor"):
-            self.supervisor.stop(STOP_ORDER, timeout_s=STOP_EACH_S)
+            # Workers hand their jobs back over the link, so the web goes after them.
+            others = [name for name in self.supervisor.programs if name != "web"]
+            self.supervisor.stop([others, ["web"]], timeout_s=STOP_EACH_S)
         for server in (self.redis, self.postgres):
             if server is not None:
                 server.stop(timeout_s=2)

@@ -10,7 +10,7 @@ from django.db import connection
 from billing import prices
 from billing.errors import PriceMissing
 from billing.models import Price
-from tests import engines
+from tests import misbehaving
 
 MIGRATION = import_module("billing.migrations.0003_prices_of_the_operations")
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def test_price_of_a_known_operation_has_a_default(operation: str, price: str) ->
 
 def test_price_of_every_operation_that_is_offered_has_a_default() -> None:
     offered = settings.DEFAULT_ENGINES
-    assert offered == engines.DEFAULT_ENGINES
+    assert offered == misbehaving.DEFAULT_ENGINES
     for operation, engine in offered.items():
         assert prices.price_of(operation, engine) > 0, operation
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests import engines
+from tests import misbehaving
 from tests.chaos.storm import SETTINGS, Storm
 from tests.flows.house import house
 
@@ -20,8 +20,8 @@ def main(seconds: float = 600, seed: int | None = None) -> int:
 
 def _storm(folder: Path, seconds: float, seed: int) -> int:
     began = time.monotonic()
-    with house(folder, settings=engines.SETTINGS | SETTINGS) as home:
-        home.sql(engines.PRICES)
+    with house(folder, settings=misbehaving.SETTINGS | SETTINGS) as home:
+        home.sql(misbehaving.PRICES)
         home.sql("UPDATE billing_price SET credits = 0.001")
 
         def say(text: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests import misbehaving
 from tests.flows.house import House, house
 
 
@@ -16,9 +16,9 @@ def home() -> Iterator[House]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
-        house(Path(folder), settings=engines.SETTINGS) as built,
+        house(Path(folder), settings=misbehaving.SETTINGS) as built,
     ):
-        built.sql(engines.PRICES)
+        built.sql(misbehaving.PRICES)
         yield built
 
 

@@ -25,7 +25,7 @@ import psycopg
 
 from nijika.local.servers import Server
 from nijika.local.stack import Stack
-from tests import engines
+from tests import misbehaving
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDS = {"succeeded", "failed", "cancelled"}
@@ -101,7 +101,7 @@ class House:
         timeout_s: float = 30,
         **parameters: Any,
     ) -> Answer:
-        if operation in engines.OPERATIONS:
+        if operation in misbehaving.OPERATIONS:
             parameters["note"] = str(self._notes)
         body, kind = multipart(operation, image, parameters)
         headers = {"Content-Type": kind}
@@ -252,7 +252,7 @@ class House:
         return [row[0] for row in self.sql(query, job_id)]
 
     def starts(self, job_id: str) -> int:
-        """How often an engine of `tests.engines` has started this job."""
+        """How often an engine of `tests.misbehaving` has started this job."""
         return self._notes.read_text().split().count(job_id)
 
     def stored(self, job_id: str) -> list[str]:
@@ -310,20 +310,26 @@ def multipart(
 
 @contextmanager
 def house(
-    folder: Path, *, settings: Mapping[str, str] | None = None, short_times: bool = True
-) -> Iterator[House]:
+    folder: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    short_times: bool = True,
+    procfile: Path = ROOT / "Procfile",
+    kind: type[House] = House,
+) -> Iterator[Any]:
     """A stack of its own in `folder`, supervised only when the test says so."""
     times = SHORT_TIMES if short_times else {}
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     with Stack(
         folder=folder,
+        procfile=procfile,
         quiet=True,
         durable=False,
         environment=environment_of_a_newcomer(),
         settings=times | dict(settings or {}),
     ) as stack:
-        yield House(stack)
+        yield kind(stack)
 
 
 def environment_of_a_newcomer() -> dict[str, str]:

@@ -4,7 +4,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from tests import engines
+from tests import misbehaving
 from tests.chaos.storm import SETTINGS, Storm
 from tests.flows.house import house
 
@@ -14,9 +14,9 @@ SECONDS = 30.0
 def test_storm_loses_nothing_and_charges_nothing_twice() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder,
-        house(Path(folder), settings=engines.SETTINGS | SETTINGS) as home,
+        house(Path(folder), settings=misbehaving.SETTINGS | SETTINGS) as home,
     ):
-        home.sql(engines.PRICES)
+        home.sql(misbehaving.PRICES)
         storm = Storm(home=home, seed=random.randrange(10**6))
         storm.rage(seconds=SECONDS)
         assert storm.audit() == [], storm.seed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nijika.local.demo import PHOTO
-from tests import engines
+from tests import misbehaving
 from tests.flows.house import House, eventually, house
 
 CHARGED = [("hold", "-0.0100"), ("settle", "0.0000")]
@@ -19,9 +19,9 @@ LEASE_S = 10.0
 def patient() -> Iterator[House]:
     with (
         tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
-        house(Path(folder), settings=engines.SETTINGS, short_times=False) as built,
+        house(Path(folder), settings=misbehaving.SETTINGS, short_times=False) as built,
     ):
-        built.sql(engines.PRICES)
+        built.sql(misbehaving.PRICES)
         yield built
 
 

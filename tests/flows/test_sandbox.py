@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from jobs.errors import JOB_CODES
-from tests.engines import DEFAULT_ENGINES
 from tests.flows.house import Answer, House
+from tests.misbehaving import DEFAULT_ENGINES
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 PHOTO = DATA / "photos" / "interior_bedroom.jpg"

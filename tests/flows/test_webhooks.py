@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from tests import engines
+from tests import misbehaving
 from tests.flows.house import House, eventually, house
 from tests.jobs.webhooks import receiving
 from tests.jobs.webhooks.receiving import Receiver, first, receiver, status
@@ -27,8 +27,8 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder: Path = tmp_path_factory.mktemp("webhooks")
-    with house(folder, settings=engines.SETTINGS | SETTINGS) as built:
-        built.sql(engines.PRICES)
+    with house(folder, settings=misbehaving.SETTINGS | SETTINGS) as built:
+        built.sql(misbehaving.PRICES)
         yield built
 
 

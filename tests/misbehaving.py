@@ -151,7 +151,7 @@ OPERATIONS = {
     "stuck": Stuck,
 }
 WORKER_ENGINES = ",".join(
-    f"{operation}/test=tests.engines:{engine.__name__}"
+    f"{operation}/test=tests.misbehaving:{engine.__name__}"
     for operation, engine in OPERATIONS.items()
 )
 IMAGING = "resize crop encode extract inpaint canny shadow white-balance compose"

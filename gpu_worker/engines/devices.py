@@ -1,0 +1,81 @@
+"""The device that an engine runs on, and what its errors mean.
+
+Nothing here imports torch before it is asked for a device, so that the worker can read
+what an engine announces without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gpu_worker import settings
+from gpu_worker.errors import DeviceLost, OutOfMemory, WorkerError
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+LOST = (
+    "device-side assert",
+    "device is lost",
+    "device lost",
+    "driver shutting down",
+    "ecc error",
+    "has fallen off the bus",
+    "illegal instruction",
+    "illegal memory access",
+    "launch failure",
+    "launch timed out",
+    "misaligned address",
+    "unspecified launch failure",
+    "uncorrectable",
+    "xid",
+)
+"""After these no later call in the process can be trusted (CUDA runtime API, "sticky"
+errors: the context is corrupted, the process must end)."""
+
+
+def device() -> str:
+    """`NIJIKA_DEVICE`, else the first GPU, else "cpu"."""
+    chosen = settings.text("NIJIKA_DEVICE", "")
+    if chosen:
+        return chosen
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def dtype_for(device: str, *, wide: bool = False) -> Any:
+    """The torch dtype to compute in: float32 on a CPU; on a GPU float16, or bfloat16
+    for models whose values need its range (`wide`)."""
+    import torch
+
+    if device == "cpu":
+        return torch.float32
+    return torch.bfloat16 if wide else torch.float16
+
+
+def error_of(error: BaseException) -> WorkerError | None:
+    """What a device's error means for the jobs: OutOfMemory or DeviceLost; None for an
+    error that tells nothing of the device."""
+    if isinstance(error, WorkerError):
+        return error if isinstance(error, OutOfMemory | DeviceLost) else None
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OutOfMemory()
+    text = str(error).lower()
+    if not isinstance(error, RuntimeError) or "cuda" not in text:
+        return OutOfMemory() if _is_allocator(error, text) else None
+    if any(sign in text for sign in LOST):
+        return DeviceLost()
+    return OutOfMemory() if any(sign in text for sign in OUT_OF_MEMORY) else None
+
+
+def free_memory() -> None:
+    """Give cached memory back to the device; what is in use stays."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _is_allocator(error: BaseException, text: str) -> bool:
+    """Torch's allocator for the CPU raises a plain RuntimeError."""
+    said = "defaultcpuallocator" in text or "not enough memory" in text
+    return isinstance(error, RuntimeError) and said
