@@ -33,9 +33,10 @@ class RequestMiddleware:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponse | None:
-        if problems.is_page(request) and problems.meaning(exception) is None:
-            return None
-        if problems.meaning(exception) is None:
+        error = problems.meaning(exception)
+        if problems.is_page(request):
+            return None if error is None else problems.page(request, error)
+        if error is None:
             # What Django tells of an exception that nobody turned into an answer.
             got_request_exception.send(sender=None, request=request)
         return problems.from_exception(exception, _request_id(request))

@@ -23,6 +23,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
+from django.shortcuts import render
 from django.views import defaults
 
 from nijika import errors, request_ids
@@ -31,8 +32,27 @@ from nijika.errors import NijikaError
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-PAGES = ("/admin/", "/static/")
-"""The paths whose errors are pages for people."""
+PAGES = frozenset(
+    {
+        "",
+        "account",
+        "accounts",
+        "admin",
+        "credits",
+        "credits.csv",
+        "dashboard",
+        "jobs",
+        "keys",
+        "playground",
+        "prices",
+        "sign-in",
+        "sign-out",
+        "static",
+        "webhooks",
+        "welcome",
+    }
+)
+"""The first words of the paths that are for people in browsers."""
 
 MEANINGS: list[tuple[type[BaseException], type[NijikaError]]] = [
     (Http404, errors.NotFound),
@@ -126,7 +146,21 @@ def meaning(exception: BaseException) -> NijikaError | None:
 
 
 def is_page(request: HttpRequest) -> bool:
-    return request.path_info.startswith(PAGES)
+    return request.path_info.split("/", 2)[1] in PAGES
+
+
+def page(request: HttpRequest, error: NijikaError) -> HttpResponse:
+    """The error as a page, or as its problem for a script of ours that asks so."""
+    request_id = request.META.get(request_ids.KEY, "")
+    if "application/json" in request.META.get("HTTP_ACCEPT", ""):
+        return response(error, request_id)
+    title = (type(error).__doc__ or HTTPStatus(error.status).phrase).splitlines()[0]
+    context = {"error": error, "title": title, "request_id": request_id}
+    answer = render(request, "error.html", context, status=error.status)
+    for name, value in error.headers.items():
+        answer[name] = value
+    answer._has_been_logged = True  # type: ignore[attr-defined]
+    return answer
 
 
 def instead_of(answer: HttpResponseBase, request_id: str) -> HttpResponseBase:
