@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import (
     AbstractBaseUser,
     BaseUserManager,
     PermissionsMixin,
 )
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -42,6 +43,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(max_length=254, unique=True)
     role = models.CharField(max_length=16, choices=Role, default=Role.USER)
     suspended_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -69,7 +71,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def is_active(self) -> bool:  # type: ignore[override]
-        return self.suspended_at is None
+        return self.suspended_at is None and self.deleted_at is None
 
 
 class ApiKey(models.Model):
@@ -101,3 +103,35 @@ class ImageKey(models.Model):
 
     def __str__(self) -> str:
         return self.account
+
+
+class Session(AbstractBaseSession):
+    """A browser that a person is signed in with, or that is about to sign in.
+
+    `accounts.sessions` writes it.
+    """
+
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE)
+
+    class Meta:
+        verbose_name = "session"
+
+    @classmethod
+    def get_session_store_class(cls) -> type[Any]:
+        from accounts.sessions import SessionStore  # it imports this module's users
+
+        return SessionStore
+
+
+class Welcomed(models.Model):
+    """An account at a provider that has brought somebody their welcome credits.
+
+    It outlives the link and the user, so that nobody is welcomed twice; only a digest
+    is kept (`accounts.linking`).
+    """
+
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.digest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.core import context as allauth_context
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -43,7 +44,14 @@ class Csrf(_ForPages, CsrfViewMiddleware):
 
 
 class Users(_ForPages, AuthenticationMiddleware):
-    pass
+    """With the context that allauth's views look for."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_page(request):
+            response: HttpResponseBase = self.get_response(request)
+            return response
+        with allauth_context.request_context(request):
+            return super().__call__(request)
 
 
 class Messages(_ForPages, MessageMiddleware):

@@ -4,6 +4,8 @@ all of them with what they mean."""
 from decimal import Decimal
 from pathlib import Path
 
+from environ import ImproperlyConfigured
+
 from nijika import profiles
 from nijika.env import Env
 
@@ -26,12 +28,18 @@ APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_htmx",
+    "allauth",
+    "accounts.allauth_apps.Account",
+    "allauth.socialaccount",
     "drf_spectacular_sidecar",
     "nijika",
     "accounts",
@@ -62,6 +70,41 @@ TEMPLATES = [
         },
     }
 ]
+
+# Signing in (accounts.signing_in) with GitHub or GitLab; one without an id is not
+# offered. An account there must be so many calendar months old; 0 is no rule.
+GITHUB_URL = env.str("NIJIKA_GITHUB_URL", "https://github.com").rstrip("/")
+GITHUB_CLIENT_ID = env.str("NIJIKA_GITHUB_CLIENT_ID", "")
+GITHUB_CLIENT_SECRET = env.str("NIJIKA_GITHUB_CLIENT_SECRET", "")
+GITLAB_URL = env.str("NIJIKA_GITLAB_URL", "https://gitlab.com").rstrip("/")
+GITLAB_CLIENT_ID = env.str("NIJIKA_GITLAB_CLIENT_ID", "")
+GITLAB_CLIENT_SECRET = env.str("NIJIKA_GITLAB_CLIENT_SECRET", "")
+PROVIDER_ACCOUNT_MONTHS = env.int("NIJIKA_PROVIDER_ACCOUNT_MONTHS", 1)
+# A provider that lets anybody in, for a developer's own machine (nijika.local).
+DEVELOPMENT_SIGN_IN = env.str("NIJIKA_DEVELOPMENT_SIGN_IN", "").rstrip("/")
+if DEVELOPMENT_SIGN_IN and not DEBUG:
+    raise ImproperlyConfigured("NIJIKA_DEVELOPMENT_SIGN_IN needs NIJIKA_DEBUG=true")
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/dashboard"
+SOCIALACCOUNT_ADAPTER = "accounts.adapters.SocialAccounts"
+SOCIALACCOUNT_ONLY = True
+SOCIALACCOUNT_EMAIL_VERIFICATION = ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*"]
+
+# Sessions are rows of accounts.Session. Cookies travel over HTTPS only, unless the
+# public URL is plain HTTP: that is somebody's own machine.
+IS_HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_AGE = int(env.seconds("NIJIKA_SESSION_AGE", "14d"))
+SESSION_COOKIE_NAME = "__Host-session" if IS_HTTPS else "session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
+
 STATIC_URL = "/static/"
 # From the packages themselves, or where `collectstatic` has gathered them.
 WHITENOISE_USE_FINDERS = env.bool("NIJIKA_STATIC_FROM_SOURCE", True)
@@ -102,8 +145,11 @@ RATE_LIMITS = env.bool("NIJIKA_RATE_LIMITS", True)
 RATE_PER_KEY = env.str("NIJIKA_RATE_PER_KEY", "50/s:100")
 RATE_PER_ADDRESS = env.str("NIJIKA_RATE_PER_ADDRESS", "5/s:10")
 RATE_HEALTH = env.str("NIJIKA_RATE_HEALTH", "100/s")
+RATE_SIGN_IN = env.str("NIJIKA_RATE_SIGN_IN", "20/m")
 # Whom to believe about a client's address (nijika.client_address).
 TRUSTED_PROXIES = env.int("NIJIKA_TRUSTED_PROXIES", 0)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CLIENT_ADDRESS_HEADERS = env.list(
     "NIJIKA_CLIENT_ADDRESS_HEADERS", default=["X-Forwarded-For"]
 )
