@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from nijika import cors, problems, request_ids
+from nijika import cors, csp, problems, request_ids
 
 
 class RequestMiddleware:
@@ -24,7 +24,9 @@ class RequestMiddleware:
             )
         else:
             answer = self.get_response(request)
-        if not problems.is_page(request):
+        if problems.is_page(request):
+            csp.mark(answer, request)
+        else:
             answer = problems.instead_of(answer, request_id)
         answer[request_ids.HEADER] = request_id
         cors.mark(answer, request)

@@ -38,6 +38,7 @@ PAGES = frozenset(
         "account",
         "accounts",
         "admin",
+        "auth",
         "credits",
         "credits.csv",
         "dashboard",
