@@ -14,6 +14,10 @@ from django.db import models
 from django.db.models.functions import Lower
 
 
+SUSPEND = "accounts.suspend_user"
+"""The permission to suspend people who are no staff, and to end that."""
+
+
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None) -> User:
         user = self.model(email=self.normalize_email(email))
@@ -33,7 +37,11 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. The e-mail is unique whatever its case."""
+    """A person. The e-mail is unique whatever its case.
+
+    `deleted_at`: this person has left and the row is anonymous; `erased_at`: nothing is
+    left of their jobs either (`accounts.leaving`).
+    """
 
     class Role(models.TextChoices):
         USER = "user"
@@ -44,6 +52,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     role = models.CharField(max_length=16, choices=Role, default=Role.USER)
     suspended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -53,17 +62,24 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.UniqueConstraint(Lower("email"), name="user_once_per_email"),
         ]
+        indexes = [
+            models.Index(
+                "deleted_at",
+                name="user_to_erase",
+                condition=models.Q(deleted_at__isnull=False, erased_at=None),
+            )
+        ]
 
     @property
     def is_staff(self) -> bool:
         return self.is_superuser or self.role in {self.Role.MODERATOR, self.Role.ADMIN}
 
     def has_perm(self, perm: str, obj: object | None = None) -> bool:
-        """An admin may everything, a moderator see everything."""
+        """An admin may everything, a moderator see everything and suspend."""
         if self.is_active and self.role == self.Role.ADMIN:
             return True
         if self.is_active and self.role == self.Role.MODERATOR:
-            return perm.rpartition(".")[2].startswith("view_")
+            return perm == SUSPEND or perm.rpartition(".")[2].startswith("view_")
         return super().has_perm(perm, obj)  # type: ignore[arg-type]
 
     def has_module_perms(self, app_label: str) -> bool:
