@@ -33,3 +33,9 @@ class KeyNotActive(Conflict):
     """Only a key that works can be rotated."""
 
     code = "key_not_active"
+
+
+class LastAdmin(Conflict):
+    """This is the last admin; make another one first."""
+
+    code = "last_admin"

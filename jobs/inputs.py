@@ -91,7 +91,7 @@ def take(
             rows.append(row | {"key": key})
         elif given.text.startswith(REFERENCES):
             rows.append(_referred(given, files))
-            sources.add(_owner(rows[-1]["key"]))
+            sources.add(owner_of(rows[-1]["key"]))
         elif file := _file(given):
             rows.append(_uploaded(given, file, key))
             stored.append((given, key, file))
@@ -273,7 +273,7 @@ def _file_of(job: Mapping[str, Any], *, input: bool) -> dict[str, Any]:
     return files[0] if files else {}
 
 
-def _owner(key: str) -> UUID:
+def owner_of(key: str) -> UUID:
     """The job whose files these are: not always the one that was named, whose input
     may itself be another job's result."""
     return UUID(key.split("/")[1])
