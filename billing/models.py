@@ -100,18 +100,21 @@ class Entry(models.Model):
 
 
 class Price(models.Model):
-    """What one job of an operation costs; a row that names an engine goes first."""
+    """What one job of an operation costs; a row that names an engine goes first, and
+    for jobs with an own key a row that is for those."""
 
     operation = models.CharField(max_length=40)
     engine = models.CharField(max_length=80, blank=True)
+    # For jobs that their owner pays at the provider with a key of their own.
+    own_key = models.BooleanField(default=False, db_default=False)
     credits = Credits()
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "engine"],
-                name="price_once_per_operation_and_engine",
+                fields=["operation", "engine", "own_key"],
+                name="price_once_per_operation_engine_and_key",
             ),
             models.CheckConstraint(
                 condition=Q(credits__gte=0), name="price_not_negative"
@@ -119,4 +122,6 @@ class Price(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.engine or '(any engine)'}: {self.credits}"
+        engine = self.engine or "(any engine)"
+        key = " with an own key" if self.own_key else ""
+        return f"{self.operation} {engine}{key}: {self.credits}"

@@ -1,6 +1,8 @@
 """What a job costs. Prices are rows, edited in the admin and read from a cache.
 
-A row that names an engine goes before the operation's own row. A process sees a change
+A row that names an engine goes before the operation's own row. A job with an own key,
+which its owner pays at the provider, costs what a row for those says; without one it
+costs what others do. A process sees a change
 within a second, the process that made it at once.
 """
 
@@ -12,16 +14,17 @@ from billing.errors import PriceMissing
 from billing.models import Price
 
 FRESH_S = 1.0
-_Prices = dict[tuple[str, str], Decimal]
+_Prices = dict[tuple[str, str, bool], Decimal]
 
 
-def price_of(operation: str, engine: str) -> Decimal:
+def price_of(operation: str, engine: str, *, own_key: bool = False) -> Decimal:
     """The credits that one job costs now. Raises PriceMissing."""
     prices = _cache.prices()
-    price = prices.get((operation, engine), prices.get((operation, "")))
-    if price is None:
-        raise PriceMissing(operation)
-    return price
+    for of_own in (True, False) if own_key else (False,):
+        for name in (engine, ""):
+            if (price := prices.get((operation, name, of_own))) is not None:
+                return price
+    raise PriceMissing(operation)
 
 
 def forget() -> None:
@@ -44,9 +47,12 @@ class _Cache:
         return self._prices
 
     def _read(self) -> None:
-        rows = Price.objects.values_list("operation", "engine", "credits")
+        rows = Price.objects.values_list("operation", "engine", "own_key", "credits")
         started = time.monotonic()
-        self._prices = {(operation, engine): price for operation, engine, price in rows}
+        self._prices = {
+            (operation, engine, own_key): credits
+            for operation, engine, own_key, credits in rows
+        }
         self._fresh_until = started + FRESH_S
 
     def forget(self) -> None:

@@ -39,6 +39,11 @@ Unavailable = Literal[
     "weights_missing",
 ]
 """Why an engine cannot be had where its worker runs, which no waiting changes."""
+Readiness = Literal["cold", "loading", "warm", "hot", "failed"]
+"""Of an engine on a device: not loaded, being loaded, loaded, running or used within
+the last minutes, could not be loaded."""
+SIZES_MP = (1, 4, 16, 64)
+"""Classes of size by which run times are measured: up to so many megapixels."""
 
 T = TypeVar("T")
 
@@ -56,7 +61,13 @@ class EngineSpec:
     can use, `needs` those of them that must be there. A run may take
     `run_limit_s + run_limit_s_per_mp * megapixels` seconds. `is_step`: the operation
     can follow another one in the same run (`Assignment.then`). `unavailable`: why its
-    worker has it in name only; requests for it are refused.
+    worker has it in name only; requests for it are refused. An engine whose name ends
+    with `:` is a family: `fal:` stands for every `fal:<path>`. While others wait a batch
+    takes `batch_per_user` items of one user at most; 0 is half of `batch_size`.
+
+    `aliases` are further names of it. `provider` is whose service a hosted engine
+    calls, which a client may pay by a key of their own: it is sealed to `sealing_key`,
+    the public key of this engine's workers; without one no such key is taken.
     """
 
     operation: str
@@ -69,6 +80,7 @@ class EngineSpec:
     needs: tuple[str, ...] = ()
     results: int = 1
     batch_size: int = 1
+    batch_per_user: int = 0
     run_limit_s: float = 60
     run_limit_s_per_mp: float = 0
     licence: str = ""
@@ -77,6 +89,9 @@ class EngineSpec:
     gpu_memory_gb: float = 0
     is_step: bool = False
     unavailable: Unavailable = ""
+    aliases: tuple[str, ...] = ()
+    provider: str = ""
+    sealing_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +120,7 @@ class Assignment:
 
     `attempt` is the number to claim. `alone`: the job has met a dead worker, so it
     shares the worker with nothing else. `then`: steps after the operation, in order.
+    `owner` tells users apart, and nothing more.
     """
 
     job_id: str
@@ -117,6 +133,7 @@ class Assignment:
     request_id: str = ""
     alone: bool = False
     then: tuple[Step, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,12 +202,36 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The end of a run: results, or a failure. Repeated until acknowledged."""
+    """The end of a run: results, or a failure. Repeated until acknowledged. `stages`:
+    milliseconds by what they went into, in order."""
 
     run: Run
     results: tuple[ResultFile, ...] = ()
     failure: Failure | None = None
     engine_ms: int | None = None
+    stages: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """How ready an engine is in this worker, and what its loading is at."""
+
+    operation: str
+    engine: str
+    state: Readiness
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """How long an engine's runs of one size usually take here: a run from begin to end,
+    and its share where several jobs shared one. `size_mp` is one of SIZES_MP."""
+
+    operation: str
+    engine: str
+    size_mp: int
+    run_ms: int
+    share_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +240,8 @@ class Call:
 
     `incarnation` 0 asks for a new one; then the call carries nothing else to act on.
     `number` rises with every call of an incarnation. `specs` are sent when asked for.
+    `states` and `measures` only where there is news: all states, measures since the last
+    call. A worker that still loads has no slots.
     """
 
     name: str
@@ -214,6 +257,8 @@ class Call:
     checkpoints: tuple[Checkpoint, ...] = ()
     hand_backs: tuple[Run, ...] = ()
     reports: tuple[Report, ...] = ()
+    states: tuple[EngineState, ...] = ()
+    measures: tuple[Measure, ...] = ()
     version: int = VERSION
 
 
@@ -227,12 +272,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The answer to a claim. The engine starts only after `granted` is true."""
+    """The answer to a claim. The engine starts only after `granted` is true.
+
+    `sealed_key` is the key that the job's owner pays a provider with, as the platform
+    got it sealed (`gpu_worker.sealing`).
+    """
 
     run: Run
     granted: bool
     outputs: tuple[Output, ...] = ()
     checkpoint: str | None = None
+    sealed_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +290,8 @@ class Answer:
     """What the platform did with a call.
 
     `stale`: the call was not above the last one of this worker and did nothing.
-    `acknowledged`: the runs whose reports are stored. `stop`: runs to stop.
+    `acknowledged`: the runs whose reports are stored. `stop`: runs to stop. `unload`:
+    engines, as operation/engine, that are to give their device back.
     """
 
     status: Literal["ok", "stale"]
@@ -249,6 +300,13 @@ class Answer:
     acknowledged: tuple[Run, ...] = ()
     stop: tuple[Run, ...] = ()
     send_specs: bool = False
+    unload: tuple[str, ...] = ()
+
+
+def size_class(pixels: int) -> int:
+    """The class of SIZES_MP that so many pixels are in; the last has no end."""
+    fitting = (size for size in SIZES_MP if pixels <= size * 10**6)
+    return next(fitting, SIZES_MP[-1])
 
 
 def specs_digest(specs: tuple[EngineSpec, ...]) -> str:

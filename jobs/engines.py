@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,12 @@ from jobs.schemas import Schema
 FRESH_S = 1.0
 MISSED_S = 0.05
 logger = logging.getLogger(__name__)
+
+# A path at a provider: at most what a job's row can hold, and nothing that could leave
+# the path of a URL.
+_MEMBER = re.compile(
+    r"(?=.{1,80}$)[a-z]+:[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){1,5}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +86,17 @@ def _is_sound(spec: EngineSpec) -> bool:
     return True
 
 
-def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineSpec:
+def resolve(
+    operation: str,
+    engine: str | None = None,
+    *,
+    test: bool,
+    own_keys: Collection[str] = (),
+) -> EngineSpec:
     """The engine for a request: the named one, else the operation's default.
+
+    It may be named by an alias, and one of a family by its whole name (`fal:a/model`).
+    `own_keys` are the providers for which the request brings a key of its own.
 
     For a test key it is the sandbox, which takes what that engine would take.
     Raises BadFields for an operation or engine that is not offered, EngineUnavailable
@@ -89,13 +105,31 @@ def resolve(operation: str, engine: str | None = None, *, test: bool) -> EngineS
     default = settings.DEFAULT_ENGINES.get(operation)
     if default is None:
         raise BadFields(FieldError("operation", "unknown", "is not an operation"))
-    if engine is not None and engine not in _choosable(operation):
-        raise BadFields(FieldError("engine", "unknown", "is no engine to choose here"))
-    name = SANDBOX if test else engine or default
-    spec = _table.find(operation, name)
+    chosen = default if engine is None else _named(operation, engine)
+    spec = _table.find(operation, SANDBOX if test else chosen)
     if spec is None:
         raise EngineUnavailable
-    return _table.imitated(spec, engine or default) if test else spec
+    return _table.imitated(spec, chosen) if test else spec
+
+
+def _named(operation: str, engine: str) -> str:
+    """The choosable engine that a client names. Raises BadFields."""
+    choosable = _choosable(operation)
+    if engine in choosable and not engine.endswith(":"):
+        return engine
+    if _family(engine) in choosable and _MEMBER.fullmatch(engine):
+        return engine
+    for name in choosable:
+        spec = _table.find(operation, name)
+        if spec is not None and engine in spec.aliases:
+            return name
+    raise BadFields(FieldError("engine", "unknown", "is no engine to choose here"))
+
+
+def _family(engine: str) -> str:
+    """`fal:` of `fal:owner/app`, and a name that none has for others."""
+    prefix, colon, rest = engine.partition(":")
+    return prefix + colon if rest else ":"
 
 
 def offered() -> list[Operation]:
@@ -113,8 +147,11 @@ def known(operation: str, *, test: bool) -> list[EngineSpec]:
     if operation not in settings.DEFAULT_ENGINES:
         return []
     names = [SANDBOX] if test else _choosable(operation)
-    found = (_table.find(operation, name) for name in names)
-    return [spec for spec in found if spec is not None]
+    found: dict[str, EngineSpec] = {}
+    for name in names:
+        for spec in _table.all_of(operation, name):
+            found.setdefault(spec.engine, spec)
+    return [*found.values()]
 
 
 def _choosable(operation: str) -> list[str]:
@@ -187,16 +224,34 @@ class _Table:
 
     def find(self, operation: str, name: str) -> EngineSpec | None:
         """The engine; before it is missed the table is read anew, now and then."""
-        known = self._fresh().get((operation, name))
+        known = self._look_up(operation, name)
         if known is None and time.monotonic() >= self._fresh_until - FRESH_S + MISSED_S:
             self.forget()
-            known = self._fresh().get((operation, name))
-        return known.spec if known else None
+            known = self._look_up(operation, name)
+        if known is None or known.spec.engine == name:
+            return known.spec if known else None
+        return replace(known.spec, engine=name)
+
+    def all_of(self, operation: str, name: str) -> list[EngineSpec]:
+        """The engine, or for a family those of its members that are announced."""
+        if not name.endswith(":"):
+            spec = self.find(operation, name)
+            return [] if spec is None else [spec]
+        return [
+            known.spec
+            for (of, engine), known in sorted(self._fresh().items())
+            if of == operation and engine.startswith(name) and engine != name
+        ]
+
+    def _look_up(self, operation: str, name: str) -> _Known | None:
+        rows = self._fresh()
+        return rows.get((operation, name)) or rows.get((operation, _family(name)))
 
     def schema(self, spec: EngineSpec) -> Schema:
-        known = self._known.get((spec.operation, spec.engine))
-        if known and known.spec is spec:
-            return known.schema
+        for name in (spec.engine, _family(spec.engine)):
+            known = self._known.get((spec.operation, name))
+            if known and known.spec.parameters is spec.parameters:
+                return known.schema
         for imitation in self._imitations.values():
             if imitation.spec is spec:
                 return imitation.schema

@@ -50,7 +50,8 @@ class Submission:
     `then` is the column of that name; `price` and `run_limit_s` are of all together.
     `inputs` are the rows of `Job.inputs`; one with a `url` and no `key` is still to be
     fetched. `sources` are the jobs whose files are inputs: they are pinned until this
-    job ends. With an `idempotency_key` goes the `digest` of the request.
+    job ends. With an `idempotency_key` goes the `digest` of the request. `own_key`:
+    the provider is paid with the owner's key, which is here sealed.
     """
 
     id: UUID
@@ -73,6 +74,8 @@ class Submission:
     sources: tuple[UUID, ...] = ()
     batch_id: UUID | None = None
     batch_index: int | None = None
+    own_key: bool = False
+    sealed_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,14 +328,15 @@ WITH item AS (
         parameters jsonb, "then" jsonb, metadata jsonb, inputs jsonb,
         waiting_fetches smallint, request_id text, retry_of uuid, webhook_url text,
         batch_id uuid,
-        batch_index smallint, price numeric, run_limit_s float8
+        batch_index smallint, price numeric, run_limit_s float8,
+        own_key bool, sealed_key text
     )
 ), made AS (
     INSERT INTO jobs_job (
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
         inputs, waiting_fetches, request_id, retry_of, webhook_url, batch_id,
         batch_index, price,
-        run_limit_s,
+        run_limit_s, own_key, sealed_key,
         start_by, give_up_at,
         status, charged, attempt, worker, dispatches, failures, losses, hand_backs,
         alone, result_prefix, results
@@ -341,7 +345,7 @@ WITH item AS (
         id, user_id, test, operation, engine, queue, parameters, "then", metadata,
         inputs, waiting_fetches, request_id, retry_of, webhook_url, batch_id,
         batch_index, price,
-        run_limit_s,
+        run_limit_s, own_key, sealed_key,
         statement_timestamp() + %s * interval '1s',
         statement_timestamp() + %s * interval '1s',
         'queued', 0, 0, '', 0, 0, 0, 0, false, '', '[]'
@@ -415,6 +419,8 @@ def _row(item: Submission) -> dict[str, Any]:
         "batch_index": item.batch_index,
         "price": item.price,
         "run_limit_s": item.run_limit_s,
+        "own_key": item.own_key,
+        "sealed_key": item.sealed_key,
     }
 
 

@@ -77,10 +77,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """What a run gets with its grant: how many results, and the job's checkpoint."""
+    """What a run gets with its grant: how many results, the job's checkpoint, and the
+    sealed key that its owner pays a provider with."""
 
     results: int
     checkpoint: str | None
+    sealed_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +136,7 @@ def hear(said: Said) -> Heard:
     )
     progressed = {row[0] for row in renewed if row[3]}
     return Heard(
-        granted={
-            _run(row): Granted(checkpoint=row[3], results=row[4]) for row in granted
-        },
+        granted={_run(row): _granted(row) for row in granted},
         alive={_run(row) for row in renewed},
         changed=_ids(granted) | _ids(returned) | progressed,
         returned=_ids(returned),
@@ -409,7 +409,7 @@ def _run(row: sql.Row) -> Run:
 
 
 def _granted(row: sql.Row) -> Granted:
-    return Granted(checkpoint=row[3], results=row[4])
+    return Granted(checkpoint=row[3], results=row[4], sealed_key=row[5])
 
 
 # The statements
@@ -436,8 +436,9 @@ _REQUEUED = """status = 'queued', lease_until = NULL, started_at = NULL,
         progress = NULL, dispatched_at = NULL, dispatches = 0, message = NULL,
         start_by = clock_timestamp() + make_interval(secs => %(start_by_s)s::float8)"""
 
+# An end of any kind takes the owner's key with it.
 _ENDED = """ended_at = clock_timestamp(), lease_until = NULL, position = NULL,
-        expires_at = clock_timestamp()
+        sealed_key = NULL, expires_at = clock_timestamp()
             + make_interval(secs => %(retention_s)s::float8)"""
 
 
@@ -468,24 +469,28 @@ WITH moved AS (
     FROM {_SAID}
     WHERE {_SAID_JOB} AND job.status || '' = 'queued'
         AND job.attempt = said.attempt - 1
-    RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine,
-        job.user_id, job.test, job.webhook_url
+    RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.sealed_key,
+        job.operation, job.engine, job.user_id, job.test, job.webhook_url
 ), told AS (
     INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
     SELECT id, 'started', attempt, '' FROM moved
 ){recording.from_moved("started")}, granted AS (
-    SELECT id, attempt, claim, checkpoint, operation, engine FROM moved
+    SELECT id, attempt, claim, checkpoint, sealed_key, operation, engine FROM moved
     UNION ALL
-    SELECT job.id, job.attempt, job.claim, job.checkpoint, job.operation, job.engine
+    SELECT job.id, job.attempt, job.claim, job.checkpoint, job.sealed_key,
+        job.operation, job.engine
     FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}
 )
 SELECT granted.id::text, attempt, claim, checkpoint, coalesce(
     (
         SELECT (spec ->> 'results')::int FROM jobs_engine AS known
-        WHERE known.operation = granted.operation AND known.name = granted.engine
+        WHERE known.operation = granted.operation AND known.name IN (
+            granted.engine, split_part(granted.engine, ':', 1) || ':'
+        )
+        ORDER BY known.name = granted.engine DESC LIMIT 1
     ),
     1
-)
+), sealed_key
 FROM granted"""
 
 _CHECKPOINT = f"""

@@ -135,7 +135,11 @@ def _grant(run: Run, granted: Granted | None) -> Grant:
     keys = [f"{lifecycle.prefix(run)}{index}" for index in range(granted.results)]
     outputs = [Output(key=key, location=store().write_location(key)) for key in keys]
     return Grant(
-        run=run, granted=True, outputs=tuple(outputs), checkpoint=granted.checkpoint
+        run=run,
+        granted=True,
+        outputs=tuple(outputs),
+        checkpoint=granted.checkpoint,
+        sealed_key=granted.sealed_key,
     )
 
 

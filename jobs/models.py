@@ -65,6 +65,10 @@ class Job(models.Model):
     )
     price = Credits()
     charged = Credits(default=0)
+    # Paid at the provider with a key of the owner's: it is kept sealed to the workers
+    # (`jobs.sealing`) until the job ends, and not a moment longer.
+    own_key = models.BooleanField(default=False, db_default=False)
+    sealed_key = models.TextField(null=True, blank=True)  # noqa: DJ001
 
     # The run: `attempt` is a fencing number that never falls. No claim is not an empty
     # one: NULL matches nobody's.
@@ -121,6 +125,10 @@ class Job(models.Model):
                 condition=Q(charged=0)
                 | Q(status="succeeded", charged__lte=models.F("price")),
                 name="job_charged_only_for_success",
+            ),
+            models.CheckConstraint(
+                condition=Q(sealed_key__isnull=True) | Q(UNFINISHED, own_key=True),
+                name="job_keeps_no_key_after_its_end",
             ),
         ]
         indexes = [

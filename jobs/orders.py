@@ -10,7 +10,7 @@ one price: the sum of its steps'.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -20,7 +20,7 @@ from uuid import UUID
 from billing import prices
 from billing.errors import InsufficientCredits
 from gpu_worker.contract import EngineSpec, Step, to_json
-from jobs import engines, idempotency, inputs, sandbox, submission
+from jobs import engines, idempotency, inputs, sandbox, sealing, submission
 from jobs.errors import BadFields, FieldError, within
 from jobs.ids import new_id
 from jobs.inputs import Given
@@ -56,12 +56,22 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orderer:
-    """Who asks: a user in a mode, under a request id and perhaps a key of theirs."""
+    """Who asks: a user in a mode, under a request id and perhaps a key of theirs.
+
+    `provider_keys` are what they pay providers with, by provider: for the jobs of this
+    request, and never shown.
+    """
 
     user_id: int
     test: bool
     request_id: str = ""
     idempotency_key: str | None = None
+    provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """The providers that this user pays. Tests cost nothing, whoever would pay."""
+        return frozenset() if self.test else frozenset(self.provider_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +89,10 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """An order that its engines can do: the first step, which names the job, and what
-    follows it."""
+    follows it. `own_key`: its owner pays the provider."""
 
     stages: tuple[Stage, ...]
+    own_key: bool = False
 
     @property
     def spec(self) -> EngineSpec:
@@ -108,9 +119,21 @@ class Checked:
         return sum(stage.run_limit_s(megapixels) for stage in self.stages)
 
 
-def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked:
-    """Raises BadFields, UrlRefused, EngineUnavailable and PriceMissing."""
-    spec = engines.resolve(order.operation, order.engine, test=test)
+def check(
+    order: Order,
+    *,
+    test: bool,
+    images_optional: bool = False,
+    own_keys: Collection[str] = (),
+) -> Checked:
+    """Raises BadFields, UrlRefused, EngineUnavailable and PriceMissing.
+
+    `own_keys` are the providers for which the request brings a key.
+    """
+    spec = engines.resolve(order.operation, order.engine, test=test, own_keys=own_keys)
+    own_key = sealing.is_used(spec, own_keys)
+    if own_key:
+        sealing.check(spec)
     look_at_images = bool(order.images) or not images_optional
     problems, parameters = _parameters(spec, order, look_at_images=look_at_images)
     problems += _image_problems(spec, order.images, optional=images_optional)
@@ -128,7 +151,7 @@ def check(order: Order, *, test: bool, images_optional: bool = False) -> Checked
         raise BadFields(*problems[:MOST_PROBLEMS])
     if order.webhook_url:
         endpoints.check_url("webhook_url", order.webhook_url)
-    return Checked(stages=_stages(asked))
+    return Checked(stages=_stages(asked, own_key=own_key), own_key=own_key)
 
 
 def prepare(order: Order, orderer: Orderer) -> Submission:
@@ -137,7 +160,7 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     Raises what `check` and `inputs.take` raise, and InsufficientCredits; for a test key
     SandboxFull and whatever refusal it asks for.
     """
-    checked = check(order, test=orderer.test)
+    checked = check(order, test=orderer.test, own_keys=orderer.own_keys)
     _glance([order], [checked], orderer)
     return _submission(order, checked, orderer, job_id=new_id())
 
@@ -150,7 +173,7 @@ def prepare_batch(
 
     Raises what `prepare` raises, with fields as `items.3.image`.
     """
-    checked = _check_all(orders, test=orderer.test)
+    checked = _check_all(orders, orderer)
     _glance(orders, checked, orderer)
     images = [image for order in orders for image in order.images]
     known = inputs.referred(images, user_id=orderer.user_id, test=orderer.test)
@@ -173,12 +196,12 @@ def prepare_batch(
     return items
 
 
-def _check_all(orders: Sequence[Order], *, test: bool) -> list[Checked]:
+def _check_all(orders: Sequence[Order], orderer: Orderer) -> list[Checked]:
     checked: list[Checked] = []
     problems: list[FieldError] = []
     for number, order in enumerate(orders):
         try:
-            checked.append(check(order, test=test))
+            checked.append(check(order, test=orderer.test, own_keys=orderer.own_keys))
             inputs.check(order.images)
         except BadFields as bad:
             problems += _under(f"items.{number}", bad)
@@ -224,7 +247,16 @@ def _submission(
         webhook_url=order.webhook_url,
         digest=_digest(checked, order, taken) if orderer.idempotency_key else None,
         sources=taken.sources,
+        own_key=checked.own_key,
+        sealed_key=_sealed_key(checked, orderer, job_id),
     )
+
+
+def _sealed_key(checked: Checked, orderer: Orderer, job_id: UUID) -> str | None:
+    if not checked.own_key:
+        return None
+    key = orderer.provider_keys[checked.spec.provider]
+    return sealing.seal(checked.spec, key, job_id)
 
 
 def _glance(
@@ -328,14 +360,14 @@ def _is_output(spec: EngineSpec, name: str) -> bool:
     return isinstance(member, dict) and bool(member.get(OUTPUT))
 
 
-def _stages(asked: Sequence[_Asked]) -> tuple[Stage, ...]:
+def _stages(asked: Sequence[_Asked], *, own_key: bool) -> tuple[Stage, ...]:
     """With prices, and without the defaults that nothing is written by."""
     last = len(asked) - 1
     return tuple(
         Stage(
             spec=spec,
             parameters=parameters if number == last else _unwritten(spec, parameters),
-            price=prices.price_of(spec.operation, spec.engine),
+            price=prices.price_of(spec.operation, spec.engine, own_key=own_key),
         )
         for number, (spec, parameters) in enumerate(asked)
     )

@@ -8,6 +8,7 @@ from billing.models import Price
 from jobs import news, submission, waiting
 
 PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES
+OWN_KEY_PRICES = import_module("billing.migrations.0004_own_key_prices").PRICES
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,11 @@ def default_prices(request: pytest.FixtureRequest) -> None:
     own = marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if own else "db")
     Price.objects.bulk_create(
-        [Price(operation=name, credits=price) for name, price in PRICES.items()],
+        [
+            Price(operation=name, credits=price, own_key=own_key)
+            for own_key, prices_of in ((False, PRICES), (True, OWN_KEY_PRICES))
+            for name, price in prices_of.items()
+        ],
         ignore_conflicts=True,
     )
     prices.forget()

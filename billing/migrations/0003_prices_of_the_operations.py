@@ -25,7 +25,7 @@ WHERE operation = 'resize' AND engine = '' AND credits = 0.01
 """
 INSERT = """
 INSERT INTO billing_price (operation, engine, credits, updated_at)
-VALUES (%s, '', %s, now()) ON CONFLICT (operation, engine) DO NOTHING
+VALUES (%s, '', %s, now()) ON CONFLICT DO NOTHING
 """
 
 

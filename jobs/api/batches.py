@@ -50,6 +50,7 @@ class BatchesView(ApiView):
             test=self.caller.test,
             request_id=self.request_id,
             idempotency_key=wishes.idempotency_key(request),
+            provider_keys=wishes.provider_keys(request),
         )
         body = parsing.json_object(request)
         _check(body)

@@ -52,6 +52,7 @@ class JobsView(ApiView):
             test=self.caller.test,
             request_id=self.request_id,
             idempotency_key=wishes.idempotency_key(request),
+            provider_keys=wishes.provider_keys(request),
         )
         with parsing.order_of(request) as order:
             item = orders.prepare(order, orderer)
@@ -263,10 +264,16 @@ class EstimateView(ApiView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         with parsing.order_of(request) as order:
-            checked = orders.check(order, test=self.caller.test, images_optional=True)
+            checked = orders.check(
+                order,
+                test=self.caller.test,
+                images_optional=True,
+                own_keys=() if self.caller.test else wishes.provider_keys(request),
+            )
             inputs.check(order.images)
         content = {
             "price": credits_text(checked.price),
+            "own_key": checked.own_key,
             "operation": checked.spec.operation,
             "engine": checked.spec.engine,
             "queue": checked.spec.queue,

@@ -1,4 +1,5 @@
-"""What a request wishes beside its content: to wait, and to count once."""
+"""What a request wishes beside its content: to wait, to count once, to pay a provider
+by a key of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 
 from django.http import HttpRequest
 
+from jobs import sealing
 from jobs.errors import BadFields, FieldError
 
 LONGEST_WAIT_S = 300
@@ -49,3 +51,8 @@ def idempotency_key(request: HttpRequest) -> str | None:
         message = f"must be 1 to {MOST_KEY_LENGTH} visible ASCII characters"
         raise BadFields(FieldError("Idempotency-Key", "format", message))
     return str(key)
+
+
+def provider_keys(request: HttpRequest) -> dict[str, str]:
+    """The client's own keys, by provider. Raises BadFields."""
+    return sealing.keys_of(request.META)

@@ -98,6 +98,7 @@ class OrderFace(FaceView):
             test=self.caller.test,
             request_id=self.request_id,
             idempotency_key=wishes.idempotency_key(request),
+            provider_keys=wishes.provider_keys(request),
         )
 
     def finished(

@@ -59,6 +59,17 @@ def test_price_of_an_engine_goes_before_the_operations() -> None:
     assert prices.price_of("removebg", "classical") == Decimal("0.01")
 
 
+def test_price_with_an_own_key_is_its_own_and_else_the_ordinary_one() -> None:
+    assert prices.price_of("edit", "google", own_key=True) == Decimal("0.005")
+    Price.objects.create(
+        operation="edit", engine="google", own_key=True, credits=Decimal("0.002")
+    )
+    prices.forget()
+    assert prices.price_of("edit", "google", own_key=True) == Decimal("0.002")
+    assert prices.price_of("edit", "google") == Decimal("0.05")
+    assert prices.price_of("upscale", "hosted", own_key=True) == Decimal("0.02")
+
+
 def test_price_that_is_not_set_is_refused() -> None:
     with pytest.raises(PriceMissing):
         prices.price_of("dance", "classical")
