@@ -9,6 +9,7 @@ from gpu_worker.engines import parameters
 MOST_POINTS = 100
 MOST_BOXES = 16
 MOST_BORDER_PX = 200
+MOST_CANDIDATES = 3
 
 _NUMBER = {"type": "number", "minimum": 0}
 _BOX = {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4}
@@ -79,5 +80,18 @@ RULES: dict[str, Any] = {
 ROLES = ("image", "mask")
 
 
-def schema() -> dict[str, Any]:
-    return parameters.schema(PROPERTIES, RULES)
+CANDIDATES: dict[str, Any] = {
+    "candidates": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_CANDIDATES,
+        "default": 1,
+        "description": "How many masks to make at most: what is meant is often open, "
+        "the whole or a part of it. The best is the first result.",
+    },
+}
+
+
+def schema(*, candidates: bool = False) -> dict[str, Any]:
+    """For an engine that may have several answers, or for one that has a single one."""
+    return parameters.schema(PROPERTIES | (CANDIDATES if candidates else {}), RULES)

@@ -58,7 +58,7 @@ class Cut:
 def cut(source: Source, prompt: Prompt, box: Box | None) -> Cut:
     """The object of a prompt, in a box or anywhere."""
     guide = prompt.guide
-    painted = guide is not None and _is_painted(guide)
+    painted = guide is not None and is_painted(guide)
     if painted and guide is not None and box is None:
         box = _box_of(guide, source.size_px)
     view = _View(source, prompt, box, painted=painted)
@@ -248,7 +248,7 @@ def _region(source: Source, box: Box | None) -> tuple[int, int, int, int]:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _is_painted(guide: Mask) -> bool:
+def is_painted(guide: Mask) -> bool:
     """Whether a guiding mask covers the object, rather than being strokes on it."""
     compact = _depth(guide).max() / float(guide.sum()) ** 0.5
     return bool(compact >= PAINTED_DEPTH and guide.mean() >= PAINTED_SHARE)

@@ -34,7 +34,7 @@ def mask(item: Item, hooks: Hooks) -> Picture:
         grow_px=wanted.get("border_adjustment", 0), blur=wanted.get("blur", False)
     )
     made = outline.drawn(image, cuts, change)
-    return Picture(pixels=made, details=_details(made, cuts))
+    return Picture(pixels=made, details=details(made, cuts))
 
 
 def find(image: Source, prompt: Prompt) -> list[Cut]:
@@ -52,7 +52,7 @@ def _subject(image: Source) -> Cut:
     return Cut(place=(0, 0, width, height), mask=found.mask, score=found.confidence)
 
 
-def _details(made: Pixels, cuts: list[Cut]) -> dict[str, Any]:
+def details(made: Pixels, cuts: list[Cut]) -> dict[str, Any]:
     """The score of the worst cut; the box and the area of all together."""
     on_object = made >= ON_OBJECT
     rows, columns = (
