@@ -1,7 +1,9 @@
 """Who runs next: threads that take whatever waits, up to an engine's batch size.
 
 Nothing waits for company: a free lane takes the oldest errand at once, together with
-those of the same engine that have gathered while all lanes were busy.
+those that have gathered while all lanes were busy: of the same engine, with the same
+`share` (what the engine can run in one pass), oldest first, of one owner at most so
+many while others wait.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,8 +29,9 @@ Said = dict[str, Any]
 class Errand:
     """One thing to do for one job: its item's run, or its decoding or encoding.
 
-    `together` is how many errands may share a call. The future resolves to the answer's
-    part for this item, or to the error of the errand.
+    `together` is how many errands may share a call, of which `of_one` may be one
+    owner's. The future resolves to the answer's part for this item, or to the error of
+    the errand. `offered_at` and `began_at` are times of `time.monotonic()`.
     """
 
     do: str
@@ -37,6 +40,11 @@ class Errand:
     deadline: float
     heard: Callable[[Said], None]
     together: int = 1
+    of_one: int = 0
+    share: Hashable = ()
+    owner: str = ""
+    offered_at: float = 0.0
+    began_at: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
     future: Future[dict[str, Any]] = field(default_factory=Future)
     stopped: bool = False
@@ -65,6 +73,10 @@ class Batch:
 
     def is_stopped(self) -> bool:
         return all(errand.stopped for errand in self.errands)
+
+    def open_errands(self) -> list[Errand]:
+        """Those that nobody has answered yet."""
+        return [errand for errand in self.errands if not errand.future.done()]
 
 
 class Muster:
@@ -97,6 +109,9 @@ class Lane(Protocol):
 
     def start(self) -> None:
         """Get ready; called once, by the lane's thread."""
+
+    def most(self, errand: Errand) -> int:
+        """How many errands like this one may share a batch here, now."""
 
     def run(self, batch: Batch) -> None:
         """Resolve the future of every errand, whatever happens."""
@@ -137,6 +152,9 @@ class Batcher:
 
     def offer(self, *errands: Errand) -> None:
         """Queue the errands at once, so that they can share a batch."""
+        now = time.monotonic()
+        for errand in errands:
+            errand.offered_at = now
         with self._condition:
             self._waiting.extend(errands)
             self._condition.notify(len(errands))
@@ -187,17 +205,39 @@ class Batcher:
         with self._condition:
             self._condition.wait_for(lambda: self._waiting)
             first = self._waiting.popleft()
-            errands = [first, *self._company(first)]
+            errands = [first, *self._company(first, lane)]
             batch = self._running[lane] = Batch(errands)
+            for errand in errands:
+                errand.began_at = batch.began_at
             return batch
 
-    def _company(self, first: Errand) -> list[Errand]:
+    def _company(self, first: Errand, lane: Lane) -> list[Errand]:
         """What waits for the same call, shared fairly among the lanes that are free."""
-        if first.together == 1 or not self._waiting:
+        most = lane.most(first) if first.together > 1 else 1
+        if most == 1 or not self._waiting:
             return []
-        same = [e for e in self._waiting if (e.do, e.key) == (first.do, first.key)]
+        same = [e for e in self._waiting if _kind(e) == _kind(first)]
         free = len(self._lanes) - len(self._running)
-        company = same[: min(first.together, -(-(len(same) + 1) // free)) - 1]
+        seats = min(most, -(-(len(same) + 1) // free)) - 1
+        company = _fairly(first, same, seats)
         for errand in company:
             self._waiting.remove(errand)
         return company
+
+
+def _kind(errand: Errand) -> tuple[Hashable, ...]:
+    return errand.do, errand.key, errand.share
+
+
+def _fairly(first: Errand, same: Sequence[Errand], seats: int) -> list[Errand]:
+    """The oldest, few of each owner; what seats are left then go to the oldest others:
+    an empty seat helps nobody."""
+    taken = Counter([first.owner])
+    chosen, passed_over = [], []
+    for errand in same:
+        if taken[errand.owner] < (first.of_one or first.together):
+            taken[errand.owner] += 1
+            chosen.append(errand)
+        else:
+            passed_over.append(errand)
+    return [*chosen[:seats], *passed_over[: max(0, seats - len(chosen))]]

@@ -62,8 +62,8 @@ class EngineSpec:
     `run_limit_s + run_limit_s_per_mp * megapixels` seconds. `is_step`: the operation
     can follow another one in the same run (`Assignment.then`). `unavailable`: why its
     worker has it in name only; requests for it are refused. An engine whose name ends
-    with `:` is a family: `fal:` stands for every `fal:<path>`. While others wait a batch
-    takes `batch_per_user` items of one user at most; 0 is half of `batch_size`.
+    with `:` is a family: `fal:` stands for every `fal:<path>`. While others wait, a
+    batch takes `batch_per_user` items of one user at most; 0 is half of `batch_size`.
 
     `aliases` are further names of it. `provider` is whose service a hosted engine
     calls, which a client may pay by a key of their own: it is sealed to `sealing_key`,
@@ -240,8 +240,8 @@ class Call:
 
     `incarnation` 0 asks for a new one; then the call carries nothing else to act on.
     `number` rises with every call of an incarnation. `specs` are sent when asked for.
-    `states` and `measures` only where there is news: all states, measures since the last
-    call. A worker that still loads has no slots.
+    `states` and `measures` only where there is news: all states, measures since the
+    last call. A worker that still loads has no slots.
     """
 
     name: str

@@ -43,6 +43,7 @@ from gpu_worker.contract import (
     to_json,
 )
 from gpu_worker.settings import Settings
+from gpu_worker.standing import Standing, Tidings
 
 logger = logging.getLogger("gpu_worker.link")
 
@@ -87,7 +88,12 @@ class Pulse:
 
 class Link:
     """The conversation with the platform. `free_slots` is asked at every call; `stop`
-    gets the runs to stop; `replaced` is called when another process took our name."""
+    gets the runs to stop, `unload` the engines that are to free their device;
+    `replaced` is called when another process took our name.
+
+    The conversation may begin before the worker is `ready` (an event): until then it
+    has no slots.
+    """
 
     def __init__(
         self,
@@ -97,11 +103,17 @@ class Link:
         free_slots: Callable[[], int],
         stop: Callable[[Sequence[Run]], None],
         replaced: Callable[[], None],
+        standing: Standing,
+        unload: Callable[[Sequence[str]], None],
     ) -> None:
         self._settings = settings
         self._specs = specs
         self._digest = specs_digest(specs)
         self._free_slots, self._stop, self._replaced = free_slots, stop, replaced
+        self._standing, self._unload = standing, unload
+        self.ready = threading.Event()
+        self._tidings = Tidings()
+        standing.wake = self._nudge
         self._wire = Wire(settings)
         self._condition = threading.Condition()
         self._claims: dict[Run, Claim] = {}
@@ -187,6 +199,10 @@ class Link:
         self._news = True
         self._condition.notify()
 
+    def _nudge(self) -> None:
+        with self._condition:
+            self._wake()
+
     def _talk(self) -> None:
         failures = 0
         while True:
@@ -232,6 +248,8 @@ class Link:
         now = time.monotonic()
         self._number += 1
         new = self._incarnation == 0
+        self._tidings = Tidings() if new else self._standing.tidings()
+        is_ready = self.ready.is_set()
         for claim in () if new else self._claims.values():
             claim.sent_at = claim.sent_at or now
         return Call(
@@ -239,8 +257,8 @@ class Link:
             incarnation=self._incarnation,
             number=self._number,
             queue=self._settings.queue,
-            slots=self._settings.slots,
-            free_slots=0 if self._closing else self._free_slots(),
+            slots=self._settings.slots if is_ready else 0,
+            free_slots=self._free_slots() if is_ready and not self._closing else 0,
             specs_digest=self._digest,
             specs=self._specs if self._send_specs else (),
             claims=() if new else tuple(self._claims),
@@ -248,6 +266,8 @@ class Link:
             checkpoints=() if new else _some(self._checkpoints),
             hand_backs=() if new else tuple(islice(self._hand_backs, MOST_PER_CALL)),
             reports=() if new else _some(self._reports),
+            states=self._tidings.states,
+            measures=self._tidings.measures,
         )
 
     def _beats(self, now: float) -> Iterable[Beat]:
@@ -268,11 +288,14 @@ class Link:
             self._send_specs = answer.send_specs or call.incarnation == 0
             if self._send_specs:
                 self._wake()
+            self._standing.told(self._tidings)
             granted = self._settle(call, answer)
         for claim, grant in granted:
             claim.granted.set_result(grant)
         if answer.stop:
             self._stop(answer.stop)
+        if answer.unload:
+            self._unload(answer.unload)
 
     def _settle(self, call: Call, answer: Answer) -> list[tuple[Claim, Grant]]:
         """Strike out what the answer has dealt with; the claims that it decided."""

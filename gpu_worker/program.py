@@ -4,6 +4,7 @@ SIGTERM    take nothing more; let end what ends within the grace; hand back the 
            say so to the platform; exit, whatever hangs.
 overdue    a device run past its limit cannot be ended but with the process: report
            it, hand back the rest, exit with a failure. The supervisor starts anew.
+lost       a device that failed is lost for this process: the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from gpu_worker import registry
@@ -23,19 +25,22 @@ from gpu_worker.children import Child
 from gpu_worker.contract import SANDBOX, EngineSpec
 from gpu_worker.files import Files
 from gpu_worker.gate import Gate
-from gpu_worker.lanes import ChildLane, DeviceLane
+from gpu_worker.lanes import ChildLane, Device
 from gpu_worker.link import Link
 from gpu_worker.pace import Pace
 from gpu_worker.runner import Runner
 from gpu_worker.settings import Settings
 from gpu_worker.spare import Spare
+from gpu_worker.standing import Standing
 from gpu_worker.storage import Remote
 
 logger = logging.getLogger("gpu_worker")
 
-START_LIMIT_S = 300.0
+START_LIMIT_S = 1800.0
+"""Weights of tens of gigabytes come from a disk, and sizes are compiled ahead."""
 FLUSH_S = 3.0
 EXIT_OVERDUE = 75
+EXIT_LOST = 76
 WATCH_EVERY_S = 0.25
 THREADS_PER_SLOT = 3
 LEAST_PRIORITY = 19
@@ -53,6 +58,8 @@ class Program:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         specs = registry.specs_of(settings.queue)
+        self._standing = Standing()
+        self._device = Device(self._standing, lost=self._on_lost)
         self._gate = Gate(settings.slots)
         self._files = Files(
             settings.scratch,
@@ -64,9 +71,11 @@ class Program:
             free_slots=lambda: self._gate.free_slots,
             stop=lambda runs: self._runner.stop(runs),
             replaced=lambda: self._exit(1),
+            standing=self._standing,
+            unload=self._unload,
         )
         self._children = Batcher("child", [self._lane() for _ in range(settings.slots)])
-        self._devices = _device_batchers(specs)
+        self._devices = _device_batchers(specs, self._device)
         self._spare = self._spare_room()
         self._runner = Runner(
             link=self._link,
@@ -75,6 +84,7 @@ class Program:
             files=self._files,
             child_batcher=self._children,
             device_batchers=self._devices,
+            standing=self._standing,
             spare=self._spare,
         )
         self._drained = threading.Event()
@@ -104,9 +114,14 @@ class Program:
             self._spare.start()
         for batcher in batchers:
             batcher.start()
+        if self._devices:
+            self._link.start()  # at once: loading takes long, and is something to tell
         if not all(batcher.wait_ready(START_LIMIT_S) for batcher in batchers):
             return False
-        self._link.start()
+        self._link.ready.set()
+        self._standing.wake()
+        if not self._devices:
+            self._link.start()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         logger.info(
             "worker %s: queue %s, %s slots, engines %s",
@@ -206,6 +221,23 @@ class Program:
                 self._link.close(FLUSH_S)
                 self._exit(EXIT_OVERDUE)
 
+    def _on_lost(self, job_ids: Sequence[str]) -> None:
+        """From the thread that saw it: nothing more may be asked of this device."""
+        logger.error("the device is lost: leaving")
+        self._close_gates()
+        self._runner.fail_lost(job_ids)
+        self._runner.hand_back_all()
+        self._link.close(FLUSH_S)
+        self._exit(EXIT_LOST)
+
+    def _unload(self, names: Sequence[str]) -> None:
+        """In a thread of its own: it waits for what runs."""
+        keys = [key for key in self._devices if "/".join(key) in names]
+        for key in keys:
+            threading.Thread(
+                target=self._device.unload, args=[key], name="unload", daemon=True
+            ).start()
+
     def _exit(self, status: int) -> None:
         self._files.clear_all()
         os._exit(status)
@@ -219,10 +251,12 @@ def _keep_our_logging(**_: Any) -> None:
     """Celery sets up logging of its own unless somebody answers this signal."""
 
 
-def _device_batchers(specs: tuple[EngineSpec, ...]) -> dict[registry.Key, Batcher]:
+def _device_batchers(
+    specs: tuple[EngineSpec, ...], device: Device
+) -> dict[registry.Key, Batcher]:
     keys = [registry.key_of(spec) for spec in specs if not spec.unavailable]
     return {
-        key: Batcher("/".join(key), [DeviceLane(key)])
+        key: Batcher("/".join(key), [device.lane(key)])
         for key in keys
         if registry.engine_class(key).placement == "device"
     }

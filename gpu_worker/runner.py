@@ -15,10 +15,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
@@ -29,6 +29,7 @@ from gpu_worker.contract import (
     SANDBOX,
     Assignment,
     ContractError,
+    EngineSpec,
     Grant,
     Message,
     Progress,
@@ -39,6 +40,7 @@ from gpu_worker.contract import (
     to_json,
 )
 from gpu_worker.errors import (
+    DeviceLost,
     EngineFailed,
     EngineUnavailable,
     LimitExceeded,
@@ -47,10 +49,12 @@ from gpu_worker.errors import (
 )
 from gpu_worker.files import Files
 from gpu_worker.gate import Gate, Passage
-from gpu_worker.lanes import error_of
+from gpu_worker.lanes import error_of, make_item
 from gpu_worker.link import Claim, Link, LinkClosed
 from gpu_worker.pace import Pace
 from gpu_worker.spare import Spare
+from gpu_worker.stages import Stages, size_mp
+from gpu_worker.standing import Standing
 
 logger = logging.getLogger("gpu_worker.runner")
 
@@ -72,6 +76,7 @@ class Work:
     passage: Passage
     muster: Muster
     has_mustered: bool = False
+    stages: Stages = field(default_factory=Stages)
     _has_left: bool = False
 
     def leave(self) -> None:
@@ -101,9 +106,10 @@ class Runner:
         files: Files,
         child_batcher: Batcher,
         device_batchers: dict[registry.Key, Batcher],
+        standing: Standing,
         spare: Spare | None = None,
     ) -> None:
-        self._spare = spare
+        self._spare, self._standing = spare, standing
         self._link, self._gate, self._pace, self._files = link, gate, pace, files
         self._child_batcher, self._device_batchers = child_batcher, device_batchers
         self._changed = threading.Condition()
@@ -168,6 +174,14 @@ class Runner:
             )
         return bool(late)
 
+    def fail_lost(self, job_ids: Sequence[str]) -> None:
+        """Report the runs of these jobs as lost with the device, for another worker."""
+        with self._changed:
+            works = [w for w in self._works.values() if w.run.job_id in job_ids]
+        for work in works:
+            work.stopped = True
+            self._link.report(_failed(work.run, DeviceLost()))
+
     def _is_overdue(self, work: Work, now: float) -> bool:
         return work.deadline < now and work.key in self._device_batchers
 
@@ -228,7 +242,8 @@ class Runner:
     def _read(self, work: Work) -> tuple[list[dict[str, Any]], WorkerError | None]:
         """The inputs as files, or why not: only a granted run may report that."""
         try:
-            return self._files.read(work.run, work.assignment.inputs), None
+            with work.stages.timed("read_ms"):
+                return self._files.read(work.run, work.assignment.inputs), None
         except WorkerError as error:
             return [], error
 
@@ -247,20 +262,38 @@ class Runner:
         results = _results(outcome["files"], grant)
         if not work.assignment.alone:
             work.leave()
-        self._files.store(targets, grant.outputs, results)
-        return Report(run=work.run, results=results, engine_ms=engine_ms)
+        with work.stages.timed("store_ms"):
+            self._files.store(targets, grant.outputs, results)
+        return Report(
+            run=work.run,
+            results=results,
+            engine_ms=engine_ms,
+            stages=work.stages.taken(),
+        )
 
     def _outcome(
         self, work: Work, item: dict[str, Any]
     ) -> tuple[dict[str, Any], int | None]:
         """What the engine made of the item, as a child tells it, and its time."""
         engine = registry.engine_class(work.key)
-        together = 1 if work.assignment.alone else engine.spec.batch_size
+        company = _company(work, item, {})
         if engine.placement == "child":
-            answer = self._send(work, self._lanes_of(work), "run", item, together)
-            self._pace.took(work.key, answer["engine_ms"])
+            answer = self._send(work, self._lanes_of(work), "run", item, company)
+            self._took(work, answer)
             return answer["outcome"], answer["engine_ms"]
-        return self._device_outcome(work, item, together)
+        return self._device_outcome(work, item)
+
+    def _took(self, work: Work, answer: dict[str, Any]) -> None:
+        """Remember how long such a run takes here."""
+        engine_ms = answer["engine_ms"]
+        self._pace.took(work.key, engine_ms)
+        if engine_ms is not None and work.assignment.engine != SANDBOX:
+            work.stages.set("run_ms", engine_ms)
+            size = size_mp(work.assignment)
+            together = answer.get("together", 1)
+            self._standing.took(
+                work.key, size_mp=size, run_ms=engine_ms, together=together
+            )
 
     def _lanes_of(self, work: Work) -> Batcher:
         """Never a slot's for the sandbox: no live job waits for its runs."""
@@ -269,17 +302,19 @@ class Runner:
         return self._child_batcher
 
     def _device_outcome(
-        self, work: Work, item: dict[str, Any], together: int
+        self, work: Work, item: dict[str, Any]
     ) -> tuple[dict[str, Any], int | None]:
         """Decode in a child, run on the device, encode in a child."""
         if work.key not in self._device_batchers:
             raise EngineUnavailable
         children, device = self._child_batcher, self._device_batchers[work.key]
         folder = self._files.folder(work.run)
-        decoded = self._send(work, children, "decode", item, 1, {"folder": str(folder)})
-        arrays = {"arrays": self._files.load_arrays(decoded["arrays"], folder)}
-        answer = self._send(work, device, "run", item, together, arrays)
-        self._pace.took(work.key, answer["engine_ms"])
+        wanted = {"folder": str(folder)}
+        decoded = self._send(work, children, "decode", item, ALONE, wanted)
+        arrays = self._files.load_arrays(decoded["arrays"], folder)
+        company = _company(work, item, arrays)
+        answer = self._send(work, device, "run", item, company, {"arrays": arrays})
+        self._took(work, answer)
         if "error" in answer:
             raise answer["error"]
         made = answer["made"]
@@ -287,7 +322,7 @@ class Runner:
             "arrays": self._files.save_arrays(made.arrays, folder),
             "details": made.details,
         }
-        encoded = self._send(work, children, "encode", item, 1, extra)
+        encoded = self._send(work, children, "encode", item, ALONE, extra)
         return encoded["outcome"], answer["engine_ms"]
 
     def _send(
@@ -296,7 +331,7 @@ class Runner:
         batcher: Batcher,
         do: str,
         item: dict[str, Any],
-        together: int,
+        company: Company,
         extra: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Have an errand done, and wait for it. Raises WorkerError or HandedBack."""
@@ -306,7 +341,10 @@ class Runner:
             item=item,
             deadline=work.deadline,
             heard=lambda said: self._heard(work, said),
-            together=together,
+            together=company.together,
+            of_one=company.of_one,
+            share=company.share,
+            owner=work.assignment.owner,
             extra=extra or {},
         )
         work.errand, work.batcher = errand, batcher
@@ -324,6 +362,8 @@ class Runner:
             if batcher.withdraw(errand):
                 raise HandedBack from None
             return errand.future.result()
+        finally:
+            work.stages.errand(do, errand)
 
     def _heard(self, work: Work, said: dict[str, Any]) -> None:
         """Progress and checkpoints of a run, as far as they make sense."""
@@ -349,6 +389,32 @@ class Runner:
         with self._changed:
             self._works.pop(work.run, None)
             self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """With how many, of one owner and of which kind, an errand may share its call."""
+
+    together: int = 1
+    of_one: int = 1
+    share: Hashable = ()
+
+
+ALONE = Company()
+
+
+def _company(work: Work, item: dict[str, Any], arrays: dict[str, Any]) -> Company:
+    engine: Any = registry.engine_class(work.key)
+    spec: EngineSpec = engine.spec
+    if work.assignment.alone or spec.batch_size == 1:
+        return ALONE
+    of_one = spec.batch_per_user or -(-spec.batch_size // 2)
+    if not hasattr(engine, "batch_key"):
+        return Company(together=spec.batch_size, of_one=of_one)
+    share = engine.batch_key(make_item(work.assignment.operation, item, arrays))
+    if share is None:
+        return ALONE
+    return Company(together=spec.batch_size, of_one=of_one, share=(share,))
 
 
 def key_of(assignment: Assignment) -> registry.Key:
