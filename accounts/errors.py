@@ -1,6 +1,8 @@
 """Why a caller is turned away."""
 
-from nijika.errors import Conflict, NotAllowed, Unauthenticated
+from datetime import datetime
+
+from nijika.errors import Conflict, NotAllowed, NotFound, Unauthenticated
 
 
 class KeyExpired(Unauthenticated):
@@ -39,3 +41,55 @@ class LastAdmin(Conflict):
     """This is the last admin; make another one first."""
 
     code = "last_admin"
+
+
+class SignInRefused(NotAllowed):
+    """This account cannot be used to sign in here."""
+
+    code = "sign_in_refused"
+
+
+class TooYoung(SignInRefused):
+    """This account is too young."""
+
+    code = "provider_account_too_young"
+
+    def __init__(self, old_enough_at: datetime) -> None:
+        super().__init__()
+        self.old_enough_at = old_enough_at
+
+
+class AgeUnknown(SignInRefused):
+    """The provider did not say when this account was made."""
+
+    code = "provider_account_age_unknown"
+
+
+class NoVerifiedEmail(SignInRefused):
+    """This account has no e-mail address that the provider has verified."""
+
+    code = "no_verified_email"
+
+
+class LinkedToAnother(SignInRefused):
+    """This account is linked to another user."""
+
+    code = "linked_to_another"
+
+
+class LinkNotFound(NotFound):
+    """No such account is linked to you."""
+
+    code = "link_not_found"
+
+
+class LastWayIn(Conflict):
+    """This is your only way to sign in. Link another account first."""
+
+    code = "last_way_in"
+
+
+class StaffStays(Conflict):
+    """Staff cannot delete their accounts; an admin takes the role away first."""
+
+    code = "staff_stays"

@@ -13,7 +13,6 @@ from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Lower
 
-
 SUSPEND = "accounts.suspend_user"
 """The permission to suspend people who are no staff, and to end that."""
 

@@ -29,6 +29,6 @@ class SessionStore(DatabaseStore):
         return age if self.get(SESSION_KEY) else min(age, ANONYMOUS_S)
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
-        row = super().create_model_instance(data)
+        row: Any = super().create_model_instance(data)
         row.user_id = data.get(SESSION_KEY)
         return row

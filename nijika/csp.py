@@ -8,7 +8,6 @@ paths, and only they, allow that.
 
 from __future__ import annotations
 
-from functools import cache
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -24,7 +23,6 @@ def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
         answer[HEADER] = policy(admin=request.path_info.startswith(ADMIN))
 
 
-@cache
 def policy(*, admin: bool = False) -> str:
     files = _origins(settings.S3_PUBLIC_ENDPOINT_URL or settings.S3_ENDPOINT_URL)
     providers = _origins(

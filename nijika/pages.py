@@ -12,10 +12,11 @@ from allauth.core import context as allauth_context
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from accounts import browsers
 from nijika.problems import is_page
 
 
@@ -35,7 +36,14 @@ class StaticFiles(_ForPages, WhiteNoiseMiddleware):  # type: ignore[misc]
 
 
 class Sessions(_ForPages, SessionMiddleware):
-    pass
+    """Which also notes now and then that a session is used."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponse
+    ) -> HttpResponse:
+        if request.session.accessed:
+            browsers.touch(request.session)
+        return super().process_response(request, response)
 
 
 class Csrf(_ForPages, CsrfViewMiddleware):

@@ -1,11 +1,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from accounts.pages.urls import provider_urlpatterns
 from jobs.api.urls import file_urlpatterns, upload_urlpatterns
 from nijika import health
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include(provider_urlpatterns)),
+    path("", include("accounts.pages.urls")),
     path("api/health", health.health),
     path("api/system/health", health.system),
     path("health", health.ok),

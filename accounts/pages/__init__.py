@@ -1,0 +1,1 @@
+"""The pages about oneself: signing in, keys, the account."""
