@@ -31,8 +31,8 @@ MOST_PICKS = 3
 OTHER_AREA = 1.4
 # Below these overlaps a mask is not what a box or a guide mean.
 LEAST_IN_BOX, LEAST_ON_GUIDE = 0.4, 0.3
-# Masks of nearly everything are rarely what a point means.
-BACKDROP_AREA, BACKDROP = 0.8, 0.5
+# Masks of nearly everything, or all along the borders, are rarely what a point means.
+BACKDROP_AREA, BACKDROP_BORDERS, BACKDROP = 0.8, 0.6, 0.5
 SUBJECT_AREA = 0.05
 JOINED = 0.9
 
@@ -110,7 +110,8 @@ def _ranks(found: Found, box: Floats | None) -> Floats:
 
 
 def _backdrop(found: Found) -> Floats:
-    return np.where(found.areas > BACKDROP_AREA, BACKDROP, 1).astype(np.float32)
+    behind = (found.areas > BACKDROP_AREA) | (found.borders > BACKDROP_BORDERS)
+    return np.where(behind, BACKDROP, 1).astype(np.float32)
 
 
 def _alternatives(found: Found, ranks: Floats) -> list[Pick]:
