@@ -98,8 +98,10 @@ class Given:
             outline = layers.mask_like(
                 _flat(self._roles["reference"]), _read(self._roles["reference_mask"])
             )
-            mask = placing.placed(outline, mask)
-            ground, self.blend = placing.shadowed(_holed(self.image, mask), mask)
+            things = placing.placed(outline, mask)
+            mask = placing.union(things)
+            ground, new = placing.shadowed(_holed(self.image, mask), things)
+            self.blend = cv2.GaussianBlur(new, (0, 0), SEAM_PX / 2)
         return {
             "reference": self._reference(),
             "mask": _shown(mask),

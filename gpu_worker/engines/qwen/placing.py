@@ -18,23 +18,22 @@ SEAM = 7
 """The kernel by which what was painted reaches over the object and its shadow."""
 
 
-def placed(outline: Pixels, place: Pixels) -> Pixels:
-    """(H, W) of `place`, 255 in the object's outlines. Raises InvalidParameters.
+def placed(outline: Pixels, place: Pixels) -> list[Pixels]:
+    """(H, W) of `place` for each of its regions, 255 in the object's outline there.
 
-    `outline` (h, w) is the object in its own picture, `place` marks where.
+    `outline` (h, w) is the object in its own picture, `place` marks where. Raises
+    InvalidParameters.
     """
     thing = np.where(outline > layers.MARKED, np.uint8(255), np.uint8(0))
     thing = thing[layers.marked_box(thing)]
-    made = np.zeros_like(place)
-    for box in _regions(place):
-        _put(thing, made, box)
-    return made
+    return [_put(thing, np.zeros_like(place), box) for box in _regions(place)]
 
 
-def shadowed(ground: Pixels, thing: Pixels) -> tuple[Pixels, Pixels]:
-    """(H, W, 3) with the hint of a shadow around the object, and (H, W): what may be
-    painted anew, which is the object, its shadow and a seam."""
-    dark = shadow.shade(thing, shadow.Cast())
+def shadowed(ground: Pixels, things: list[Pixels]) -> tuple[Pixels, Pixels]:
+    """(H, W, 3) with the hint of a shadow around each object, and (H, W): what may be
+    painted anew, which is the objects, their shadows and a seam."""
+    thing = union(things)
+    dark = np.maximum.reduce([shadow.shade(one, shadow.Cast()) for one in things])
     dark[thing > layers.MARKED] = 0
     share = (255 - dark.astype(np.uint16))[..., None]
     hinted = (ground * share // 255).astype(np.uint8)
@@ -42,6 +41,10 @@ def shadowed(ground: Pixels, thing: Pixels) -> tuple[Pixels, Pixels]:
     changed = np.where((dark > 2) | (thing > layers.MARKED), np.uint8(255), np.uint8(0))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (SEAM, SEAM))
     return hinted, cv2.dilate(changed, disc)
+
+
+def union(things: list[Pixels]) -> Pixels:
+    return np.maximum.reduce(things)
 
 
 def _regions(place: Pixels) -> list[layers.Box]:
@@ -57,8 +60,8 @@ def _regions(place: Pixels) -> list[layers.Box]:
     return boxes
 
 
-def _put(thing: Pixels, made: Pixels, box: layers.Box) -> None:
-    """Draw the object into the middle of a box of the picture."""
+def _put(thing: Pixels, made: Pixels, box: layers.Box) -> Pixels:
+    """The picture with the object in the middle of a box."""
     rows, columns = box
     room = columns.stop - columns.start, rows.stop - rows.start
     factor = min(room[0] / thing.shape[1], room[1] / thing.shape[0])
@@ -69,3 +72,4 @@ def _put(thing: Pixels, made: Pixels, box: layers.Box) -> None:
     top = rows.start + (room[1] - height) // 2
     spot = made[top : top + height, left : left + width]
     spot[drawn > layers.MARKED] = 255
+    return made
