@@ -3,8 +3,10 @@
 - With a good key, a request counts for that key, from wherever it comes.
 - Without one, and with a wrong one, it counts for its address; when that bucket is
   full the answer is 429, and no wrong key is looked up any more.
-- Health has a rule of its own. Signed links (files, pictures) are not counted here:
-  what they cost is bounded where they are made.
+- Health has a rule of its own, and so has signing in: beginning it, coming back from
+  the provider, and the admin's password.
+- Signed links (files, pictures) are not counted here: what they cost is bounded where
+  they are made.
 
 Every counted answer says how much is left (`RateLimit-Limit`, `-Remaining`, `-Reset`,
 after the IETF's draft of these headers); a refusal also says `Retry-After`.
@@ -26,6 +28,7 @@ from nijika.rates import Rate, Rates, Verdict
 
 HEALTH = ("/health", "/api/health", "/api/system/health", "/api/v1/health")
 COUNTED = ("/api/", "/removebg", "/upscale")
+SIGN_IN = ("/auth/", "/admin/login")
 
 
 class TooMany(RateLimited):
@@ -53,12 +56,15 @@ class RateLimits:
         self._per_key = rates.parse(settings.RATE_PER_KEY)
         self._per_address = rates.parse(settings.RATE_PER_ADDRESS)
         self._health = rates.parse(settings.RATE_HEALTH)
+        self._sign_in = rates.parse(settings.RATE_SIGN_IN)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         key = authentication.digest_of(request.META)
         try:
             verdict = self._before(request, key)
         except TooMany as error:
+            if problems.is_page(request):
+                return problems.page(request, error)
             return problems.response(error, request.META[request_ids.KEY])
         response = self._get_response(request)
         if key is not None and response.status_code == 401:
@@ -73,6 +79,8 @@ class RateLimits:
         path = request.path_info
         if path.startswith(HEALTH):
             return self._take(_of_address(request, "health", self._health))
+        if path.startswith(SIGN_IN) and _is_attempt(request):
+            return self._take(_of_address(request, "sign-in", self._sign_in))
         if not path.startswith(COUNTED):
             return None
         by_address = _of_address(request, "address", self._per_address)
@@ -94,6 +102,11 @@ class RateLimits:
         if verdict is not None and not verdict.allowed:
             raise TooMany(verdict)
         return verdict
+
+
+def _is_attempt(request: HttpRequest) -> bool:
+    """Whether this tries to get in, or only looks at a form."""
+    return request.method == "POST" or request.path_info.endswith("/callback")
 
 
 def _of_address(request: HttpRequest, name: str, rate: Rate | None) -> Bucket | None:
