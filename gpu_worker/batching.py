@@ -31,14 +31,15 @@ class Errand:
 
     `together` is how many errands may share a call, of which `of_one` may be one
     owner's. The future resolves to the answer's part for this item, or to the error of
-    the errand. `offered_at` and `began_at` are times of `time.monotonic()`.
+    the errand. `offered_at` and `began_at` are times of `time.monotonic()`. A
+    checkpoint that is `heard` gives a future, which tells when it is stored.
     """
 
     do: str
     key: Key
     item: dict[str, Any]
     deadline: float
-    heard: Callable[[Said], None]
+    heard: Callable[[Said], object]
     together: int = 1
     of_one: int = 0
     share: Hashable = ()
@@ -48,6 +49,7 @@ class Errand:
     extra: dict[str, Any] = field(default_factory=dict)
     future: Future[dict[str, Any]] = field(default_factory=Future)
     stopped: bool = False
+    handed_back: bool = False
 
 
 class Batch:

@@ -119,6 +119,7 @@ class Link:
         self._claims: dict[Run, Claim] = {}
         self._pulses: dict[Run, Pulse] = {}
         self._checkpoints: dict[Run, Checkpoint] = {}
+        self._storing: dict[Run, list[Future[None]]] = {}
         self._hand_backs: dict[Run, None] = {}
         self._reports: dict[Run, Report] = {}
         self._incarnation = self._number = 0
@@ -150,12 +151,16 @@ class Link:
                 pulse.news = progress
                 self._condition.notify()
 
-    def checkpoint(self, run: Run, text: str) -> None:
+    def checkpoint(self, run: Run, text: str) -> Future[None]:
+        """Have it stored; the future tells when it is, or a later one of this run."""
         if len(text.encode()) > CHECKPOINT_LIMIT_BYTES:
             raise ValueError("a checkpoint is longer than 4 kB")
         with self._condition:
             self._checkpoints[run] = Checkpoint(run=run, text=text)
+            stored: Future[None] = Future()
+            self._storing.setdefault(run, []).append(stored)
             self._wake()
+        return stored
 
     def report(self, report: Report) -> None:
         """Say how a run ended; returns at once."""
@@ -289,13 +294,25 @@ class Link:
             if self._send_specs:
                 self._wake()
             self._standing.told(self._tidings)
+            stored = self._stored(call)
             granted = self._settle(call, answer)
+        for one in stored:
+            one.set_result(None)
         for claim, grant in granted:
             claim.granted.set_result(grant)
         if answer.stop:
             self._stop(answer.stop)
         if answer.unload:
             self._unload(answer.unload)
+
+    def _stored(self, call: Call) -> list[Future[None]]:
+        """Who waits for what this call has brought to the platform."""
+        return [
+            waiting
+            for one in call.checkpoints
+            if self._checkpoints.get(one.run) is one
+            for waiting in self._storing.pop(one.run, [])
+        ]
 
     def _settle(self, call: Call, answer: Answer) -> list[tuple[Claim, Grant]]:
         """Strike out what the answer has dealt with; the claims that it decided."""

@@ -33,6 +33,7 @@ from gpu_worker.settings import Settings
 from gpu_worker.spare import Spare
 from gpu_worker.standing import Standing
 from gpu_worker.storage import Remote
+from gpu_worker.waiting import WaitingLane, WaitingRoom
 
 logger = logging.getLogger("gpu_worker")
 
@@ -44,6 +45,8 @@ EXIT_LOST = 76
 WATCH_EVERY_S = 0.25
 THREADS_PER_SLOT = 3
 LEAST_PRIORITY = 19
+USABLE = ("", "provider_key_missing")
+"""Reasons that leave an engine that waits of use: a client may bring the key."""
 
 _runner: Runner | None = None
 
@@ -74,8 +77,9 @@ class Program:
             standing=self._standing,
             unload=self._unload,
         )
-        self._children = Batcher("child", [self._lane() for _ in range(settings.slots)])
         self._devices = _device_batchers(specs, self._device)
+        self._remote = _remote_batchers(specs, settings.slots, self._standing)
+        self._children = Batcher("child", self._lanes())
         self._spare = self._spare_room()
         self._runner = Runner(
             link=self._link,
@@ -83,7 +87,7 @@ class Program:
             pace=Pace(settings.claim_ahead_s),
             files=self._files,
             child_batcher=self._children,
-            device_batchers=self._devices,
+            device_batchers=self._devices | self._remote,
             standing=self._standing,
             spare=self._spare,
         )
@@ -109,7 +113,7 @@ class Program:
 
     def _start(self) -> bool:
         """Warm children and loaded engines first: a message finds a ready worker."""
-        batchers = [self._children, *self._devices.values()]
+        batchers = [self._children, *self._devices.values(), *{*self._remote.values()}]
         if self._spare is not None:
             self._spare.start()
         for batcher in batchers:
@@ -135,9 +139,18 @@ class Program:
     def _specs(self) -> tuple[EngineSpec, ...]:
         return registry.specs_of(self._settings.queue)
 
-    def _lane(self) -> ChildLane:
-        threads = max(1, (os.cpu_count() or 1) // self._settings.slots)
-        return ChildLane(self._child(threads=threads))
+    def _lanes(self) -> list[ChildLane]:
+        """A child per slot; fewer where all that runs in one is a moment's work before
+        and after a provider's."""
+        cores, count = os.cpu_count() or 1, self._settings.slots
+        if self._remote and self._is_all_remote():
+            count = min(count, cores)
+        threads = max(1, cores // count)
+        return [ChildLane(self._child(threads=threads)) for _ in range(count)]
+
+    def _is_all_remote(self) -> bool:
+        keys = [registry.key_of(spec) for spec in self._specs()]
+        return all(registry.engine_class(key).placement == "remote" for key in keys)
 
     def _child(self, *, threads: int, nice: int = 0) -> Child:
         memory_bytes = self._settings.memory_bytes
@@ -249,6 +262,20 @@ def _leave(*_: Any) -> None:
 
 def _keep_our_logging(**_: Any) -> None:
     """Celery sets up logging of its own unless somebody answers this signal."""
+
+
+def _remote_batchers(
+    specs: tuple[EngineSpec, ...], slots: int, standing: Standing
+) -> dict[registry.Key, Batcher]:
+    """One batcher for all engines that wait, with a lane per slot."""
+    usable = (one for one in specs if one.unavailable in USABLE)
+    homes = sorted({registry.home(registry.key_of(spec)) for spec in usable})
+    keys = [one for one in homes if registry.engine_class(one).placement == "remote"]
+    if not keys:
+        return {}
+    room = WaitingRoom(standing)
+    batcher = Batcher("remote", [WaitingLane(room, keys) for _ in range(slots)])
+    return dict.fromkeys(keys, batcher)
 
 
 def _device_batchers(

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from gpu_worker import settings
+from gpu_worker import sealing, settings
 from gpu_worker.contract import EngineSpec, Unavailable
 from gpu_worker.engines.base import DeviceEngine, Engine
 from gpu_worker.errors import EngineUnavailable
@@ -42,6 +42,22 @@ ENGINES: dict[Key, str] = {
     ("generate", "qwen-image"): "gpu_worker.engines.qwen.generate:Generate",
     ("edit", "qwen-image-edit"): "gpu_worker.engines.qwen.edit:Edit",
     ("removebg", "sandbox"): "gpu_worker.engines.sandbox.engine:Removebg",
+    ("edit", "fal:"): "gpu_worker.engines.hosted.engine:FalEdit",
+    ("edit", "google"): "gpu_worker.engines.hosted.engine:GoogleEdit",
+    ("edit", "openai"): "gpu_worker.engines.hosted.engine:OpenAIEdit",
+    (
+        "edit",
+        "openai-compatible",
+    ): "gpu_worker.engines.hosted.engine:CompatibleEdit",
+    ("edit", "stability"): "gpu_worker.engines.hosted.engine:StabilityEdit",
+    ("generate", "fal:"): "gpu_worker.engines.hosted.engine:FalGenerate",
+    ("generate", "google"): "gpu_worker.engines.hosted.engine:GoogleGenerate",
+    ("generate", "openai"): "gpu_worker.engines.hosted.engine:OpenAIGenerate",
+    (
+        "generate",
+        "openai-compatible",
+    ): "gpu_worker.engines.hosted.engine:CompatibleGenerate",
+    ("generate", "stability"): "gpu_worker.engines.hosted.engine:StabilityGenerate",
     ("generate", "sandbox"): "gpu_worker.engines.sandbox.engine:Generate",
     ("edit", "sandbox"): "gpu_worker.engines.sandbox.engine:Edit",
     ("resize", "sandbox"): "gpu_worker.engines.sandbox.engine:Resize",
@@ -67,29 +83,45 @@ def table() -> dict[Key, str]:
 @cache
 def engine_class(key: Key) -> type[Engine] | type[DeviceEngine]:
     """The class behind a key, not loaded. Raises EngineUnavailable."""
-    if key not in table():
+    if home(key) not in table():
         raise EngineUnavailable(f"This worker has no engine {'/'.join(key)}.")
-    module, _, name = table()[key].partition(":")
+    module, _, name = table()[home(key)].partition(":")
     found: Any = getattr(import_module(module), name)
     return found  # type: ignore[no-any-return]
+
+
+def home(key: Key) -> Key:
+    """The key itself, or that of the family: `fal:` is home to every `fal:<path>`."""
+    operation, engine = key
+    prefix, colon, rest = engine.partition(":")
+    return (operation, prefix + colon) if rest and key not in table() else key
 
 
 def specs_of(queue: str) -> tuple[EngineSpec, ...]:
     """What a worker of `queue` has, in a stable order; also engines that it has in name
     only (`unavailable`)."""
-    specs = (_spec(key) for key in sorted(table()))
-    return tuple(spec for spec in specs if spec is not None and spec.queue == queue)
+    specs = (spec for key in sorted(table()) for spec in _specs(key))
+    return tuple(spec for spec in specs if spec.queue == queue)
 
 
 @cache
-def _spec(key: Key) -> EngineSpec | None:
-    """None for an engine whose module needs what is not installed here."""
+def _specs(key: Key) -> tuple[EngineSpec, ...]:
+    """An engine's spec, a family's several; none for an engine whose module needs what
+    is not installed here."""
     try:
-        found = engine_class(key)
+        found: Any = engine_class(key)
     except ImportError as error:
         logger.warning("no engine %s here: %s", "/".join(key), error)
-        return None
-    return replace(found.spec, unavailable=_why_not(found))
+        return ()
+    why_not, specs = _why_not(found), getattr(found, "specs", (found.spec,))
+    return tuple(
+        replace(spec, unavailable=why_not, sealing_key=_sealing_key(spec))
+        for spec in specs
+    )
+
+
+def _sealing_key(spec: EngineSpec) -> str:
+    return sealing.public_key() if spec.provider else ""
 
 
 def _why_not(engine: Any) -> Unavailable:

@@ -16,14 +16,14 @@ import secrets
 import threading
 import time
 from collections.abc import Hashable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
 
-from gpu_worker import registry
+from gpu_worker import registry, sealing
 from gpu_worker.batching import Batcher, Errand, Muster
 from gpu_worker.contract import (
     SANDBOX,
@@ -73,6 +73,7 @@ class Work:
     errand: Errand | None = None
     batcher: Batcher | None = None
     checkpoint: str | None = None
+    sealed_key: str | None = None
     passage: Passage
     muster: Muster
     has_mustered: bool = False
@@ -160,7 +161,7 @@ class Runner:
             works = list(self._works.values())
         self._link.hand_back(work.run for work in works if not work.stopped)
         for work in works:
-            self._stop(work)
+            self._stop(work, handed_back=True)
 
     def fail_overdue(self) -> bool:
         """Report device runs past their limit as failed; whether there were any."""
@@ -183,7 +184,9 @@ class Runner:
             self._link.report(_failed(work.run, DeviceLost()))
 
     def _is_overdue(self, work: Work, now: float) -> bool:
-        return work.deadline < now and work.key in self._device_batchers
+        # What waits for others has lanes that leave it behind by themselves.
+        placement = registry.engine_class(work.key).placement
+        return work.deadline < now and placement == "device"
 
     def _take_up(self, works: Sequence[Work]) -> None:
         try:
@@ -253,7 +256,7 @@ class Runner:
         limit_s = work.assignment.run_limit_s
         began = claim.sent_at or time.monotonic()
         work.deadline, work.turn_by = began + limit_s, began + limit_s / 3
-        work.checkpoint = grant.checkpoint
+        work.checkpoint, work.sealed_key = grant.checkpoint, grant.sealed_key
         targets = self._files.targets(work.run, grant.outputs)
         item = _item(work, inputs) | {"targets": targets}
         outcome, engine_ms = self._outcome(work, item)
@@ -286,14 +289,13 @@ class Runner:
     def _took(self, work: Work, answer: dict[str, Any]) -> None:
         """Remember how long such a run takes here."""
         engine_ms = answer["engine_ms"]
-        self._pace.took(work.key, engine_ms)
+        key = key_of(work.assignment)
+        self._pace.took(key, engine_ms)
         if engine_ms is not None and work.assignment.engine != SANDBOX:
             work.stages.set("run_ms", engine_ms)
             size = size_mp(work.assignment)
             together = answer.get("together", 1)
-            self._standing.took(
-                work.key, size_mp=size, run_ms=engine_ms, together=together
-            )
+            self._standing.took(key, size_mp=size, run_ms=engine_ms, together=together)
 
     def _lanes_of(self, work: Work) -> Batcher:
         """Never a slot's for the sandbox: no live job waits for its runs."""
@@ -305,15 +307,17 @@ class Runner:
         self, work: Work, item: dict[str, Any]
     ) -> tuple[dict[str, Any], int | None]:
         """Decode in a child, run on the device, encode in a child."""
-        if work.key not in self._device_batchers:
+        home = registry.home(work.key)
+        if home not in self._device_batchers:
             raise EngineUnavailable
-        children, device = self._child_batcher, self._device_batchers[work.key]
+        children, device = self._child_batcher, self._device_batchers[home]
         folder = self._files.folder(work.run)
         wanted = {"folder": str(folder)}
         decoded = self._send(work, children, "decode", item, ALONE, wanted)
         arrays = self._files.load_arrays(decoded["arrays"], folder)
         company = _company(work, item, arrays)
-        answer = self._send(work, device, "run", item, company, {"arrays": arrays})
+        extra: dict[str, Any] = {"arrays": arrays, "own_key": _own_key(work)}
+        answer = self._send(work, device, "run", item, company, extra)
         self._took(work, answer)
         if "error" in answer:
             raise answer["error"]
@@ -365,21 +369,24 @@ class Runner:
         finally:
             work.stages.errand(do, errand)
 
-    def _heard(self, work: Work, said: dict[str, Any]) -> None:
-        """Progress and checkpoints of a run, as far as they make sense."""
+    def _heard(self, work: Work, said: dict[str, Any]) -> Future[None] | None:
+        """Progress and checkpoints of a run, as far as they make sense; the latter
+        give a future."""
         try:
             if "progress" in said:
                 _, step, total, text = said["progress"]
                 values = {"step": step, "total": total, "message": str(text)[:200]}
                 self._link.progress(work.run, from_json(Progress, values))
             elif "checkpoint" in said:
-                self._link.checkpoint(work.run, str(said["checkpoint"][1]))
+                return self._link.checkpoint(work.run, str(said["checkpoint"][1]))
         except (ContractError, ValueError, IndexError):
             logger.warning("job %s said something odd", work.run.job_id)
+        return None
 
-    def _stop(self, work: Work) -> None:
+    def _stop(self, work: Work, *, handed_back: bool = False) -> None:
         work.stopped = True
         if work.errand is not None and work.batcher is not None:
+            work.errand.handed_back = handed_back
             work.batcher.stop(work.errand)
 
     def _forget(self, work: Work) -> None:
@@ -406,8 +413,8 @@ ALONE = Company()
 def _company(work: Work, item: dict[str, Any], arrays: dict[str, Any]) -> Company:
     engine: Any = registry.engine_class(work.key)
     spec: EngineSpec = engine.spec
-    if work.assignment.alone or spec.batch_size == 1:
-        return ALONE
+    if work.assignment.alone or spec.batch_size == 1 or work.sealed_key is not None:
+        return ALONE  # also who pays a provider: no two keys ever share a call
     of_one = spec.batch_per_user or -(-spec.batch_size // 2)
     if not hasattr(engine, "batch_key"):
         return Company(together=spec.batch_size, of_one=of_one)
@@ -417,8 +424,17 @@ def _company(work: Work, item: dict[str, Any], arrays: dict[str, Any]) -> Compan
     return Company(together=spec.batch_size, of_one=of_one, share=(share,))
 
 
+def _own_key(work: Work) -> str | None:
+    """The key that the job's owner pays the provider with, for the engine alone."""
+    if work.sealed_key is None:
+        return None
+    provider = registry.engine_class(work.key).spec.provider
+    return sealing.open_for(work.sealed_key, job_id=work.run.job_id, provider=provider)
+
+
 def key_of(assignment: Assignment) -> registry.Key:
-    return assignment.operation, assignment.engine
+    """Of the engine, for a member of a family that of the family."""
+    return registry.home((assignment.operation, assignment.engine))
 
 
 def _item(work: Work, inputs: list[dict[str, Any]]) -> dict[str, Any]:

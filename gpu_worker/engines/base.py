@@ -51,6 +51,8 @@ class Item:
     ahead in them, `gpu_worker.finishing` does them.
     `arrays` is what a device engine's `decode` returned; empty for child engines.
     `checkpoint` is what an earlier run of the job saved last.
+    Engines of providers also get `engine`, the whole name that was asked for, and
+    `own_key`, if the job's owner pays the provider.
     """
 
     job_id: str
@@ -60,6 +62,8 @@ class Item:
     steps: tuple[Step, ...] = ()
     checkpoint: str | None = None
     arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    engine: str = ""
+    own_key: str | None = field(default=None, repr=False)
 
     @property
     def last_parameters(self) -> dict[str, Any]:
