@@ -65,15 +65,19 @@ class Adapters:
 
     def _read(self, name: str, file: Path) -> str:
         """Raises EngineUnavailable for a file that changes nothing in this model."""
+        alien = EngineUnavailable(f"{file.name} holds no adapter for this model.")
         with warnings.catch_warnings():
             # That there is more than one set is what we want.
             warnings.filterwarnings("ignore", "Already found a `peft_config`")
-            self._pipeline.load_lora_weights(
-                str(file.parent), weight_name=file.name, adapter_name=name
-            )
+            try:
+                self._pipeline.load_lora_weights(
+                    str(file.parent), weight_name=file.name, adapter_name=name
+                )
+            except ValueError as error:
+                raise alien from error
         layers = _layers(self._pipeline.transformer)
         if not any(name in layer.lora_A for layer in layers):
-            raise EngineUnavailable(f"{file.name} holds no adapter for this model.")
+            raise alien
         return name
 
 
