@@ -1,7 +1,8 @@
 """A FastSAM of 0.2 million parameters: the packaged architecture, very narrow.
 
 Its weights are random, by a seed, but its signals do not fade from layer to layer, and
-scores are lifted, so that it finds masks at all, some surer than others. What they show means nothing; everything around them is real.
+scores are lifted, so that it finds masks at all, some surer than others. What
+they show means nothing; everything around them is real.
 """
 
 from __future__ import annotations
