@@ -11,6 +11,7 @@ from django.contrib.auth.models import (
 )
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 SUSPEND = "accounts.suspend_user"
@@ -61,12 +62,21 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.UniqueConstraint(Lower("email"), name="user_once_per_email"),
         ]
+        # The few among the many, for the admin's lists.
         indexes = [
+            models.Index(
+                fields=["role", "-id"], condition=~Q(role="user"), name="user_staff"
+            ),
+            models.Index(
+                fields=["-id"],
+                condition=Q(suspended_at__isnull=False),
+                name="user_suspended",
+            ),
             models.Index(
                 "deleted_at",
                 name="user_to_erase",
                 condition=models.Q(deleted_at__isnull=False, erased_at=None),
-            )
+            ),
         ]
 
     @property
@@ -102,6 +112,9 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["prefix"], name="key_by_prefix")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

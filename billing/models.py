@@ -125,3 +125,16 @@ class Price(models.Model):
         engine = self.engine or "(any engine)"
         key = " with an own key" if self.own_key else ""
         return f"{self.operation} {engine}{key}: {self.credits}"
+
+
+class LedgerCheck(models.Model):
+    """One comparison of the wallets with their entries and jobs (`billing.checks`)."""
+
+    at = models.DateTimeField(db_default=Now())
+    differences = models.IntegerField()
+    examples = models.JSONField(default=list)
+    entries = models.BigIntegerField()
+    seconds = models.FloatField()
+
+    def __str__(self) -> str:
+        return f"{self.differences} differences"

@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.db import connection
 
-OURS = ("accounts", "billing", "jobs")
+OURS = ("accounts", "billing", "jobs", "staff")
 
 
 def analyze() -> None:

@@ -8,6 +8,7 @@ from environ import ImproperlyConfigured
 
 from nijika import profiles
 from nijika.env import Env
+from nijika.staff import look
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 env = Env()
@@ -28,10 +29,10 @@ APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "nijika.staff.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -42,6 +43,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "drf_spectacular_sidecar",
     "nijika",
+    "nijika.staff.apps.StaffConfig",
     "accounts",
     "billing",
     "jobs",
@@ -109,6 +111,7 @@ STATIC_URL = "/static/"
 # From the packages themselves, or where `collectstatic` has gathered them.
 WHITENOISE_USE_FINDERS = env.bool("NIJIKA_STATIC_FROM_SOURCE", True)
 STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
+UNFOLD = look.UNFOLD
 
 # The database. Threads hold their connections; `lock_timeout` bounds every wait for a
 # row, so that one locked wallet is an error for its owner and not a stall for others.
@@ -276,6 +279,8 @@ ONTHEFLY_SOURCES = env.list("NIJIKA_ONTHEFLY_SOURCES", default=[])
 LINK_TOKEN = env.str("NIJIKA_LINK_TOKEN")
 LINK_URL = env.str("NIJIKA_LINK_URL", f"{PUBLIC_URL}/internal/link")
 WORKER_GONE_S = env.seconds("NIJIKA_WORKER_GONE", "6s")
+# The workers' own setting: runs that take longer are not claimed ahead of their turn.
+CLAIM_AHEAD_S = env.seconds("NIJIKA_CLAIM_AHEAD", "2s")
 
 # The front (nijika.asgi): threads of its lanes, and what it spools
 WEB_THREADS = env.int("NIJIKA_WEB_THREADS", 4)

@@ -52,7 +52,9 @@ def steps(world: None, settings: Settings) -> None:
     settings.DEFAULT_ENGINES |= dict.fromkeys(names, "imaging")
     for name in names:
         values = {"credits": "0.0020"}
-        Price.objects.update_or_create(operation=name, engine="", defaults=values)
+        Price.objects.update_or_create(
+            operation=name, engine="", own_key=False, defaults=values
+        )
     prices.forget()
     engines.announce(
         [

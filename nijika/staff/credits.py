@@ -1,0 +1,211 @@
+"""The ledger to read, prices to set, and credits given and taken with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
+
+from billing import ledger
+from billing.errors import InsufficientCredits
+from billing.ledger import Posting
+from billing.models import Entry, Price, Wallet
+from nijika.errors import Conflict
+from nijika.staff import audit, finding
+from nijika.staff.acts import Deed, ReasonForm
+from nijika.staff.base import StaffAdmin, choice, labelled, narrow
+from nijika.staff.keyset import SEARCH, Walk
+
+
+class TooLittle(Conflict):
+    """Not all of them have that much; nothing was taken from anybody."""
+
+
+class CreditsForm(ReasonForm):
+    """How much to give or, below zero, to take."""
+
+    credits = forms.DecimalField(
+        max_digits=15,
+        decimal_places=4,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="Below zero takes credits.",
+    )
+    field_order = ("credits", "reason")
+
+    def clean_credits(self) -> Decimal:
+        amount: Decimal = self.cleaned_data["credits"]
+        if not amount or abs(amount) > ledger.MOST:
+            raise forms.ValidationError("That is no amount to give or take.")
+        return amount
+
+
+@transaction.atomic
+def move(deed: Deed) -> str:
+    """Give each as much, or take it, all or none; sent twice, it is done once."""
+    amount: Decimal = deed.given["credits"]
+    post = ledger.grant_many if amount > 0 else ledger.adjust_many
+    postings = [_posting(deed, user.pk, amount) for user in deed.rows]
+    try:
+        # Inside, so that its failure leaves the outer transaction usable.
+        with transaction.atomic():
+            post(postings)
+    except InsufficientCredits as error:
+        raise _too_little(error, len(postings)) from error
+    for user in deed.rows:
+        audit.record(
+            deed.request,
+            "credits given" if amount > 0 else "credits taken",
+            user,
+            user_id=user.pk,
+            reason=deed.reason,
+            details={"credits": f"{amount:.4f}"},
+            once=deed.once(user),
+        )
+    verb = "given to" if amount > 0 else "taken from"
+    each = " each" if len(deed.rows) > 1 else ""
+    whom = deed.rows[0].email if len(deed.rows) == 1 else f"{len(deed.rows)} users"
+    return f"{abs(amount).normalize():f} credits {verb} {whom}{each}."
+
+
+def _posting(deed: Deed, user_id: int, amount: Decimal) -> Posting:
+    return Posting(
+        user_id=user_id,
+        credits=amount,
+        reference=f"staff:{deed.given['once']}:{user_id}",
+        note=deed.reason,
+        created_by_id=deed.actor_id,
+    )
+
+
+def _too_little(error: InsufficientCredits, users: int) -> Conflict:
+    if users == 1:
+        return TooLittle(f"Only {error.available} are available.")
+    return TooLittle()
+
+
+class EntryAdmin(StaffAdmin):
+    list_display = (
+        "created_at",
+        "whose",
+        "kind_label",
+        "moved",
+        "moved_held",
+        "available_after",
+        "held_after",
+        "reference",
+        "note",
+        "created_by",
+    )
+    list_display_links = ("created_at",)
+    list_filter = (choice("kind", Entry.Kind.values), narrow("user"))
+    list_select_related = ("wallet__user", "created_by")
+    search_fields = ("reference",)
+    search_help_text = "A reference (a job's id), or an e-mail"
+    fields = (
+        ("created_at", "whose", "kind"),
+        ("amount", "held_amount", "available_after", "held_after"),
+        ("reference", "note", "created_by"),
+    )
+
+    def walk(self, asked: Mapping[str, str]) -> Walk:
+        query = asked.get(SEARCH, "").strip()
+        people = finding.people(query) if "@" in query else []
+        if asked.get("user", "").isdecimal():
+            return Walk(
+                where=_wallet_of([int(asked["user"])]), answers=frozenset({"user"})
+            )
+        if people:
+            where = _wallet_of([user.pk for user in people[:1]])
+            return Walk(where=where, answers=frozenset({SEARCH}))
+        if query:
+            # With all kinds named, the index over (kind, reference) finds it.
+            where = {"kind__in": Entry.Kind.values, "reference": query}
+            return Walk(where=where, answers=frozenset({SEARCH}))
+        return Walk()
+
+    @admin.display(description="user")
+    def whose(self, entry: Entry) -> str:
+        return str(entry.wallet.user)
+
+    @labelled(
+        "kind",
+        {
+            "grant": "success",
+            "purchase": "success",
+            "refund": "info",
+            "adjustment": "warning",
+            "hold": "",
+            "settle": "",
+        },
+    )
+    def kind_label(self, entry: Entry) -> str:
+        return entry.kind
+
+    @admin.display(description="amount")
+    def moved(self, entry: Entry) -> str:
+        return f"{entry.amount:+.4f}"
+
+    @admin.display(description="held")
+    def moved_held(self, entry: Entry) -> str:
+        return f"{entry.held_amount:+.4f}" if entry.held_amount else ""
+
+
+def _wallet_of(user_ids: list[int]) -> dict[str, Any]:
+    wallets = Wallet.objects.filter(user_id__in=user_ids)
+    return {"wallet_id__in": list(wallets.values_list("pk", flat=True))}
+
+
+class PriceAdmin(StaffAdmin):
+    """A change holds for jobs that are submitted a second later; the log has both."""
+
+    list_display = ("operation", "engine", "credits", "updated_at")
+    list_display_links = ("operation",)
+    time_field = "updated_at"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("billing.add_price")
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return request.user.has_perm("billing.change_price")
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return request.user.has_perm("billing.delete_price")
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> None:
+        audit.record(request, "price added", obj, details={"to": _in_words(obj)})
+
+    def save_model(
+        self, request: HttpRequest, obj: Price, form: Any, change: bool
+    ) -> None:
+        before = Price.objects.filter(pk=obj.pk).first() if change else None
+        super().save_model(request, obj, form, change)
+        if before is not None:
+            details = {"from": _in_words(before), "to": _in_words(obj)}
+            audit.record(request, "price changed", obj, details=details)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> None:
+        """`save_model` knew what it was before."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        for price in queryset:
+            details = {"from": _in_words(price)}
+            audit.record(request, "price deleted", price, details=details)
+
+
+def _in_words(price: Model) -> str:
+    return str(price)
+
+
+admin.site.register(Entry, EntryAdmin)
+admin.site.register(Price, PriceAdmin)

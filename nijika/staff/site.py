@@ -1,0 +1,65 @@
+"""The admin's site: what is registered, and that no deed goes unwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path
+from unfold.sites import UnfoldAdminSite
+
+from nijika.staff import audit
+
+
+class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
+    """Registers our own pages only: what a library brings along would change tables
+    past the audit log."""
+
+    index_title = "System"
+    index_template = "staff/system.html"
+    site_header = "nijika"
+
+    def register(
+        self, model_or_iterable: Any, admin_class: Any = None, **options: Any
+    ) -> None:
+        from nijika.staff.base import StaffAdmin  # it is made of registered models
+
+        if admin_class is not None and issubclass(admin_class, StaffAdmin):
+            super().register(model_or_iterable, admin_class, **options)
+
+    def unregister(self, model_or_iterable: Any) -> None:
+        """A library that takes away what it thinks is there finds it gone already."""
+        if self.is_registered(model_or_iterable):
+            super().unregister(model_or_iterable)
+
+    def admin_view(
+        self, view: Callable[..., HttpResponseBase], cacheable: bool = False
+    ) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def recorded(request: HttpRequest, *args: Any, **more: Any) -> HttpResponseBase:
+            answer = view(request, *args, **more)
+            if _did_something(request, answer) and not audit.is_recorded(request):
+                details = {"path": request.path, "method": request.method}
+                audit.record(request, "changed something", details=details)
+            return answer
+
+        return super().admin_view(recorded, cacheable)  # type: ignore[no-any-return]
+
+    def extra_urls(self) -> list[URLPattern]:
+        from nijika.staff import pages  # it shows the site's own context
+
+        live = self.admin_view(pages.live(self))
+        return [path("live/", live, name="live")]
+
+    def index(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        from nijika.staff import pages
+
+        return super().index(request, pages.system() | (extra_context or {}))
+
+
+def _did_something(request: HttpRequest, answer: HttpResponseBase) -> bool:
+    """Whether a form went through: after that, and only then, pages lead elsewhere."""
+    is_form = request.method not in ("GET", "HEAD", "OPTIONS")
+    return is_form and 300 <= answer.status_code < 400 and request.user.is_authenticated
