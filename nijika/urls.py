@@ -9,6 +9,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include(provider_urlpatterns)),
     path("", include("accounts.pages.urls")),
+    path("", include("jobs.pages.urls")),
+    path("", include("billing.pages.urls")),
     path("api/health", health.health),
     path("api/system/health", health.system),
     path("health", health.ok),

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from jobs.errors import BadFields, FieldError
-from jobs.models import Batch, Job
+from jobs.models import Batch, Job, WebhookDelivery
 
 DEFAULT_LIMIT, MOST = 20, 100
 PAGE = frozenset({"limit", "cursor"})
@@ -79,12 +79,12 @@ def job_cursor(job: Job) -> str:
     return cursor("jobs", place(job))
 
 
-def place(row: Job | Batch) -> str:
+def place(row: Job | Batch | WebhookDelivery) -> str:
     """Where it stands in a list that has the newest first."""
     return f"{row.created_at.isoformat()}/{row.pk}"
 
 
-Rows = TypeVar("Rows", Job, Batch)
+Rows = TypeVar("Rows", Job, Batch, WebhookDelivery)
 
 
 def later(rows: QuerySet[Rows], after: str) -> QuerySet[Rows]:

@@ -30,8 +30,7 @@ class UploadsView(ApiView):
     scopes = {"POST": "jobs:write"}
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        body = parsing.json_object(request)
-        _check(body)
+        body = checked(parsing.json_object(request))
         announced = uploads.announce(
             user_id=self.caller.user_id,
             test=self.caller.test,
@@ -91,8 +90,8 @@ def _check_complete(file: BinaryIO, size_bytes: int) -> None:
     file.seek(0)
 
 
-def _check(body: Mapping[str, Any]) -> None:
-    """Raises BadFields unless it is what announces an upload."""
+def checked(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What announces an upload. Raises BadFields for anything else."""
     problems = [
         FieldError(strict_json.printable(name), "unknown", "is not a member here")
         for name in body
@@ -105,6 +104,7 @@ def _check(body: Mapping[str, Any]) -> None:
             problems.append(FieldError(name, "type", message))
     if problems:
         raise BadFields(*problems[:20])
+    return body
 
 
 def upload_view(upload: Upload) -> dict[str, Any]:

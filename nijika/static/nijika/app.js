@@ -101,6 +101,12 @@ document.addEventListener("change", (event) => {
   event.target.closest("form[data-submit-on-change]")?.requestSubmit();
 });
 
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.includes(`zone=${zone}`)) {
+  // So that the server counts days as the reader does, from the next page on.
+  document.cookie = `zone=${zone};path=/;max-age=31536000;samesite=lax`;
+}
+
 for (const button of document.querySelectorAll("[data-theme-switch]")) button.hidden = false;
 tellTimes();
 setInterval(tellTimes, 20_000);

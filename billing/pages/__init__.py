@@ -1,0 +1,1 @@
+"""Credits as their owner sees them: the balance, every movement, the prices."""

@@ -1,0 +1,130 @@
+"""People in front of a browser: signed in, with a page, in a theme, on a screen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+
+from tests.flows.house import ROOT, House
+
+CHROMIUM = os.environ.get("NIJIKA_TEST_CHROMIUM", "/usr/bin/chromium")
+DESKTOP, PHONE = (1360, 900), (390, 844)
+PATIENCE_MS = 15_000
+SERIOUS = {"serious", "critical"}
+
+
+@contextmanager
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A real Chromium: the system's where it is, else Playwright's own."""
+    there = {"executable_path": CHROMIUM} if Path(CHROMIUM).exists() else {}
+    # Its sandbox needs rights that root in a container has not.
+    args = ["--no-sandbox"] if os.geteuid() == 0 else []
+    browser = playwright.chromium.launch(args=args, **there)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody with an account, at a page. `complaints` is what the browser said
+    against our pages: policy violations, errors of scripts."""
+
+    home: House
+    email: str
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def visit(self, path: str) -> Page:
+        self.page.goto(self.home.stack.url + path)
+        return self.page
+
+    def key(self, *, test: bool = False) -> str:
+        """An API key of theirs."""
+        mode = ["--test"] if test else []
+        return self.home.stack.manage("create_key", self.email, *mode)
+
+    def check_accessible(self) -> None:
+        """No serious finding of axe in the page as it is now."""
+        found = Axe().run(self.page).response["violations"]
+        serious = [one for one in found if one["impact"] in SERIOUS]
+        assert not serious, "\n".join(_finding(one) for one in serious)
+
+    def look(self, page: Page) -> None:
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: self._hear(message))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: Any) -> None:
+        text = message.text
+        if "Content Security Policy" in text or "Refused to" in text:
+            self.complaints.append(text)
+
+
+def _finding(one: dict[str, Any]) -> str:
+    places = "; ".join(
+        f"{node['target']} {node.get('failureSummary', '')}" for node in one["nodes"]
+    )
+    return f"{one['impact']} {one['id']}: {one['help']}: {places[:1500]}"
+
+
+@contextmanager
+def person(
+    home: House,
+    browser: Browser,
+    *,
+    email: str = "",
+    credits: str = "50",
+    role: str = "user",
+    signed_in: bool = True,
+    screen: tuple[int, int] = DESKTOP,
+    theme: Any = "light",
+    scale: float = 1,
+) -> Iterator[Person]:
+    """A new context of their own: no cookie of anybody else's is in it."""
+    email = email or f"{uuid.uuid4().hex[:10]}@example.org"
+    width, height = screen
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=theme,
+        device_scale_factor=scale,
+        locale="en-GB",
+        timezone_id="Europe/Berlin",
+        reduced_motion="reduce",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    if signed_in:
+        key = session_of(home, email, credits, role)
+        context.add_cookies([{"name": "session", "value": key, "url": home.stack.url}])
+    page = context.new_page()
+    made = Person(home=home, email=email, context=context, page=page)
+    made.look(page)
+    try:
+        yield made
+    finally:
+        context.close()
+
+
+def session_of(home: House, email: str, credits: str = "50", role: str = "user") -> str:
+    """The key of a new signed-in session; the user is made where there is none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.browser.session", email, credits, role],
+        cwd=ROOT,
+        env=home.stack.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
