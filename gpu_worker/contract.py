@@ -42,6 +42,10 @@ Unavailable = Literal[
 Readiness = Literal["cold", "loading", "warm", "hot", "failed"]
 """Of an engine on a device: not loaded, being loaded, loaded, running or used within
 the last minutes, could not be loaded."""
+STAGES = ("read_ms", "decode_ms", "wait_ms", "run_ms", "encode_ms", "store_ms")
+"""What a run's time goes into: reading the inputs, decoding them, waiting for a lane,
+the engine, encoding with what follows the engine, storing. A child engine decodes and
+encodes within its run."""
 SIZES_MP = (1, 4, 16, 64)
 """Classes of size by which run times are measured: up to so many megapixels."""
 

@@ -8,11 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gpu_worker.batching import Errand
-from gpu_worker.contract import Assignment, size_class
-
-ORDER = ("read_ms", "decode_ms", "wait_ms", "run_ms", "encode_ms", "store_ms")
-"""Reading the inputs, decoding them, waiting for a lane, the engine's run, encoding and
-what follows the engine, storing. A child engine decodes and encodes within its run."""
+from gpu_worker.contract import STAGES, Assignment, size_class
 
 
 class Stages:
@@ -45,7 +41,7 @@ class Stages:
         """Milliseconds, in the order of the run."""
         return {
             name: round(self._seconds[name] * 1000)
-            for name in ORDER
+            for name in STAGES
             if name in self._seconds
         }
 

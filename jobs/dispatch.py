@@ -6,8 +6,10 @@ can soon take. One dispatcher per queue is active, whoever holds the lock
 remembered that a decision needs: another copy goes on from the rows.
 
 - The window counts messages, not jobs: two per slot (one runs, one is claimed ahead)
-  and one more per live worker. So work gathers into batches while all are busy, and a
-  slot never waits for control. Without a live worker nothing is dispatched.
+  and one more per live worker; one per slot where runs are measured to be so long that
+  nothing is claimed ahead: the rest waits where its order can still change. So work
+  gathers into batches while all are busy, and a slot never waits for control. Without
+  a live worker nothing is dispatched; one that still loads its engines has no slots.
 - Fewest in flight first, per user; then the oldest. The cost grows with the users who
   wait, not with their jobs (`_PICK` walks the index from user to user).
 - `dispatched_at` is committed before publishing. What the broker lost in between is
@@ -89,6 +91,7 @@ class Taken:
     run_limit_s: float
     request_id: str
     alone: bool
+    user_id: int
     word: str | None
 
 
@@ -228,7 +231,7 @@ def active(queues: Iterable[str]) -> set[str]:
 def pick(session: Connection, queue: str) -> list[Candidate]:
     """The waiting jobs whose turn it is, fairly, as many as the window may take."""
     with session.cursor(row_factory=class_row(Candidate)) as cursor:
-        values = {"queue": queue, "gone_s": settings.WORKER_GONE_S}
+        values = _of(queue)
         return cursor.execute(_PICK, values, prepare=True).fetchall()
 
 
@@ -238,9 +241,18 @@ def pick_tests(session: Connection, queue: str) -> list[Candidate]:
     # The one question of a turn without any is a small one.
     if session.execute(_TESTS_WAIT, values, prepare=True).fetchone() is None:
         return []
-    values |= {"gone_s": settings.WORKER_GONE_S, "spare_runs": SPARE_RUNS}
+    values = _of(queue) | {"spare_runs": SPARE_RUNS}
     with session.cursor(row_factory=class_row(Candidate)) as cursor:
         return cursor.execute(_PICK_TESTS, values, prepare=True).fetchall()
+
+
+def _of(queue: str) -> dict[str, Any]:
+    """What the statements about a queue need to know."""
+    return {
+        "queue": queue,
+        "gone_s": settings.WORKER_GONE_S,
+        "long_ms": settings.CLAIM_AHEAD_S * 1000,
+    }
 
 
 def pack(candidates: Sequence[Candidate]) -> list[list[UUID]]:
@@ -294,11 +306,7 @@ def give_back(
 
 
 def _unclaimed(session: Connection, queue: str) -> list[Unclaimed]:
-    values = {
-        "queue": queue,
-        "gone_s": settings.WORKER_GONE_S,
-        "age_s": settings.REPUBLISH_AFTER_S / 2,
-    }
+    values = _of(queue) | {"age_s": settings.REPUBLISH_AFTER_S / 2}
     with session.cursor(row_factory=class_row(Unclaimed)) as cursor:
         return cursor.execute(_UNCLAIMED, values, prepare=True).fetchall()
 
@@ -333,6 +341,7 @@ def _assignment(one: Taken) -> Assignment:
         run_limit_s=one.run_limit_s,
         request_id=one.request_id,
         alone=one.alone,
+        owner=str(one.user_id),
     )
 
 
@@ -379,6 +388,15 @@ _LIVE = """
 SELECT name, incarnation, slots, free_slots FROM jobs_worker
 WHERE queue = %(queue)s
   AND seen_at > clock_timestamp() - make_interval(secs => %(gone_s)s)
+"""
+
+# Runs that are long on the average are not claimed ahead (`gpu_worker.pace`).
+_WINDOW = """
+CASE WHEN slots = 0 THEN 0 WHEN (
+  SELECT avg(run_ms) FROM jobs_enginepace AS pace JOIN jobs_engine AS known
+    ON known.operation = pace.operation AND known.name = pace.engine
+  WHERE known.queue = %(queue)s
+) > %(long_ms)s THEN slots + 1 ELSE 2 * slots + 1 END
 """
 
 # What runs on a worker that is gone takes no room from the others. A user's jobs beyond
@@ -431,8 +449,8 @@ LEFT JOIN jobs_engine
 ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
 """
 
-_COUNTED = """
-SELECT (SELECT coalesce(sum(2 * slots + 1), 0) FROM live) AS size,
+_COUNTED = f"""
+SELECT (SELECT coalesce(sum({_WINDOW}), 0) FROM live) AS size,
        (SELECT coalesce(sum(slots), 0) FROM live) AS slots,
        (SELECT count(DISTINCT message) FROM in_flight WHERE NOT test) AS used,
        (SELECT count(DISTINCT message) FROM in_flight WHERE test) AS beside
@@ -457,7 +475,7 @@ _PICK_TESTS = _PICK_FROM.replace("{KIND}", "test").replace(
 
 _COLUMNS = """
 job.id, coalesce(job.message, job.id) AS message, attempt, operation, engine,
-parameters, "then", inputs, run_limit_s, request_id, alone,
+parameters, "then", inputs, run_limit_s, request_id, alone, user_id,
 CASE WHEN engine = 'sandbox' THEN metadata->>'sandbox' END AS word
 """
 
@@ -492,7 +510,7 @@ _UNCLAIMED = f"""
 SELECT id, dispatches, idle."window"::int AS "window",
        extract(epoch FROM clock_timestamp() - dispatched_at)::float8 AS age_s
 FROM jobs_job CROSS JOIN (
-  SELECT sum(2 * slots + 1) AS "window" FROM ({_LIVE}) AS live
+  SELECT sum({_WINDOW}) AS "window" FROM ({_LIVE}) AS live
   HAVING sum(free_slots) > 0
 ) AS idle
 WHERE queue = %(queue)s AND status = 'queued' AND dispatched_at IS NOT NULL

@@ -23,7 +23,7 @@ from jsonschema.validators import Draft202012Validator
 
 from gpu_worker.contract import SANDBOX, ContractError, EngineSpec, from_json, to_json
 from jobs import schemas
-from jobs.errors import BadFields, EngineUnavailable, FieldError
+from jobs.errors import BadFields, EngineOutOfReach, EngineUnavailable, FieldError
 from jobs.models import Engine
 from jobs.schemas import Schema
 
@@ -100,7 +100,8 @@ def resolve(
 
     For a test key it is the sandbox, which takes what that engine would take.
     Raises BadFields for an operation or engine that is not offered, EngineUnavailable
-    for one that no worker has announced yet.
+    for one that no worker has announced yet, EngineOutOfReach for one that its workers
+    have in name only.
     """
     default = settings.DEFAULT_ENGINES.get(operation)
     if default is None:
@@ -109,7 +110,25 @@ def resolve(
     spec = _table.find(operation, SANDBOX if test else chosen)
     if spec is None:
         raise EngineUnavailable
-    return _table.imitated(spec, chosen) if test else spec
+    if test:
+        return _table.imitated(spec, chosen)
+    if why := out_of_reach(spec, own_keys=own_keys):
+        raise EngineOutOfReach(spec.engine, why, _alternatives(operation, own_keys))
+    return spec
+
+
+def out_of_reach(spec: EngineSpec, *, own_keys: Collection[str] = ()) -> str:
+    """Why no waiting brings this engine, or "". A key of the caller's own stands in for
+    the owner's."""
+    if spec.unavailable == "provider_key_missing" and spec.provider in own_keys:
+        return ""
+    return spec.unavailable
+
+
+def _alternatives(operation: str, own_keys: Collection[str]) -> list[str]:
+    """The engines that would take the operation."""
+    specs = known(operation, test=False)
+    return [one.engine for one in specs if not out_of_reach(one, own_keys=own_keys)]
 
 
 def _named(operation: str, engine: str) -> str:
@@ -139,6 +158,18 @@ def offered() -> list[Operation]:
         if engines := tuple(known(name, test=False)):
             found.append(Operation(name=name, engines=engines))
     return found
+
+
+def unannounced() -> dict[str, list[str]]:
+    """The configured engines, by operation, that no worker has ever announced."""
+    return {
+        name: [
+            engine
+            for engine in _choosable(name)
+            if not engine.endswith(":") and _table.find(name, engine) is None
+        ]
+        for name in sorted(settings.DEFAULT_ENGINES)
+    }
 
 
 def known(operation: str, *, test: bool) -> list[EngineSpec]:

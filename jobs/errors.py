@@ -1,5 +1,6 @@
 """What can go wrong with jobs, for their owners."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nijika.errors import (
@@ -89,6 +90,18 @@ class EngineUnavailable(Unavailable):
 
     code = "engine_unavailable"
     headers = {"Retry-After": "10"}
+
+
+class EngineOutOfReach(EngineUnavailable):
+    """This engine is not to be had here, and waiting does not change that."""
+
+    headers = {}
+
+    def __init__(self, engine: str, reason: str, alternatives: Sequence[str]) -> None:
+        others = f" Instead: {', '.join(alternatives)}." if alternatives else ""
+        super().__init__(f"The engine {engine} is not to be had ({reason}).{others}")
+        self.engine, self.reason = engine, reason
+        self.alternatives = [*alternatives]
 
 
 class SandboxFull(RateLimited):

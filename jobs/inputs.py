@@ -12,6 +12,7 @@ import binascii
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -120,6 +121,17 @@ def check(images: Sequence[Given]) -> None:
             if _DATA_URL.match(given.text):
                 continue
             _linked(given)
+
+
+def pixels_of(images: Sequence[Given]) -> int:
+    """The pixels of the first image, as far as it came with the request and can be
+    read; else 0."""
+    with suppress(NijikaError):
+        for given in images:
+            if given.role == "image" and (file := _file(given)) is not None:
+                found = sniff(file)
+                return found.width_px * found.height_px
+    return 0
 
 
 # Uploads

@@ -379,6 +379,7 @@ def _successes(reports: Sequence[Report]) -> dict[str, Any]:
         "prefixes": [prefix(one.run) for one in reports],
         "results": [json.dumps(to_json(one.results)) for one in reports],
         "engine_ms": [one.engine_ms for one in reports],
+        "stages": [json.dumps(one.stages) if one.stages else None for one in reports],
     }
 
 
@@ -542,11 +543,13 @@ _SUCCEED = _transition(
     f"""UPDATE jobs_job AS job
     SET status = 'succeeded', {_ENDED}, error = NULL,
         charged = CASE WHEN job.test THEN 0 ELSE job.price END,
-        result_prefix = said.prefix, results = said.results, engine_ms = said.engine_ms
+        result_prefix = said.prefix, results = said.results,
+        engine_ms = said.engine_ms, stages = said.stages
     FROM unnest(
         %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
-        %(prefixes)s::text[], %(results)s::jsonb[], %(engine_ms)s::int[]
-    ) AS said (id, attempt, claim, prefix, results, engine_ms)
+        %(prefixes)s::text[], %(results)s::jsonb[], %(engine_ms)s::int[],
+        %(stages)s::jsonb[]
+    ) AS said (id, attempt, claim, prefix, results, engine_ms, stages)
     WHERE {_SAID_JOB} AND job.status || '' IN ('queued', 'running')
         AND (
             said.attempt < job.attempt

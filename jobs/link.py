@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import (
@@ -35,7 +36,7 @@ from django.db import (
 )
 
 from gpu_worker.contract import Answer, Call, Grant, Output, Report, Run
-from jobs import engines, lifecycle, news, sql, turns, vetting
+from jobs import engine_states, engines, lifecycle, news, paces, sql, turns, vetting
 from jobs.lifecycle import Granted, Heard, Said
 from jobs.locks import lock, lock_free
 from jobs.sql import Statement
@@ -62,6 +63,18 @@ class _Stored:
 NOTHING_STORED = _Stored(acknowledged=frozenset(), changed=frozenset())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Called:
+    """What a worker's row has for its answer: the specs that are known of it, and the
+    engines that it is to unload."""
+
+    known_specs: str = ""
+    unload: tuple[str, ...] = ()
+
+
+STALE = _Called()
+
+
 def handle(call: Call) -> Answer:
     """Do what the call asks, as far as the rules allow, and answer.
 
@@ -71,26 +84,28 @@ def handle(call: Call) -> Answer:
     vetting.check_caller(call)
     if call.incarnation == 0:
         return _welcome(call)
-    known_specs, heard, stored = _taken_in(call)
+    called, heard, stored = _taken_in(call)
     if heard is None:
         return Answer(status="stale", incarnation=_incarnation(call.name))
     if call.specs:
         _announce(call)
+    if call.measures:
+        _keep_measures(call)
     news.announce_soon(stored.changed)
     news.announce_soon(heard.changed - stored.changed, to=[news.CHANGES])
     news.announce_soon(heard.returned - stored.changed, to=[news.WORK])
-    return _answer(call, heard, stored, known_specs)
+    return _answer(call, heard, stored, called)
 
 
-def _taken_in(call: Call) -> tuple[str, Heard | None, _Stored]:
-    """The worker's known specs, and what came of its words; no Heard: it is stale."""
+def _taken_in(call: Call) -> tuple[_Called, Heard | None, _Stored]:
+    """The worker's row, and what came of its words; no Heard: it is stale."""
     if _only_reports(call):
         with suppress(_InTheWay, WalletsLocked, DatabaseError, *BOOKS_ARE_WRONG):
             return _taken_in_at_once(call)
-    known_specs, heard = _hear(call)
+    called, heard = _hear(call)
     if heard is None:
-        return known_specs, None, NOTHING_STORED
-    return known_specs, heard, _stored_if_possible(call.reports)
+        return called, None, NOTHING_STORED
+    return called, heard, _stored_if_possible(call.reports)
 
 
 def _only_reports(call: Call) -> bool:
@@ -98,7 +113,7 @@ def _only_reports(call: Call) -> bool:
     return bool(call.reports) and not said
 
 
-def _taken_in_at_once(call: Call) -> tuple[str, Heard, _Stored]:
+def _taken_in_at_once(call: Call) -> tuple[_Called, Heard, _Stored]:
     """What most calls are when little is to do: ends of runs, in one transaction.
 
     Whatever it raises, it did nothing, and the call is taken in the long way.
@@ -111,21 +126,22 @@ def _taken_in_at_once(call: Call) -> tuple[str, Heard, _Stored]:
         if not called:
             raise _InTheWay
     stored = _Stored(acknowledged={one.run for one in reports}, changed=changed)
-    return called[0][0], NOTHING_SAID, stored
+    return _row(called), NOTHING_SAID, stored
 
 
 class _InTheWay(Exception):
     """A call that is not as simple as it looked."""
 
 
-def _answer(call: Call, heard: Heard, stored: _Stored, known_specs: str) -> Answer:
+def _answer(call: Call, heard: Heard, stored: _Stored, called: _Called) -> Answer:
     return Answer(
         status="ok",
         incarnation=call.incarnation,
         grants=tuple(_grant(run, heard.granted.get(run)) for run in call.claims),
         acknowledged=tuple(stored.acknowledged),
         stop=tuple(one.run for one in call.beats if one.run not in heard.alive),
-        send_specs=known_specs != call.specs_digest and not call.specs,
+        send_specs=called.known_specs != call.specs_digest and not call.specs,
+        unload=called.unload,
     )
 
 
@@ -185,11 +201,20 @@ def _announce(call: Call) -> None:
         cursor.execute(_KNOWS_SPECS, _head(call))
 
 
+def _keep_measures(call: Call) -> None:
+    """Nobody waits for these: what is not kept is measured again."""
+    try:
+        with transaction.atomic():
+            paces.keep(vetting.cleaned_measures(call.measures))
+    except DatabaseError:
+        logger.exception("the measures of %s are not kept", call.name)
+
+
 # What it says about its runs
 
 
-def _hear(call: Call) -> tuple[str, Heard | None]:
-    """The worker's known specs, and what came of its words; None for a stale call."""
+def _hear(call: Call) -> tuple[_Called, Heard | None]:
+    """The worker's row, and what came of its words; None for a stale call."""
     said = _said(call)
     try:
         if not said.job_ids():
@@ -203,18 +228,18 @@ def _hear(call: Call) -> tuple[str, Heard | None]:
         return _hear_free(call, said)
 
 
-def _hear_head(call: Call) -> tuple[str, Heard | None]:
+def _hear_head(call: Call) -> tuple[_Called, Heard | None]:
     """The next commit that matters takes this one's along to the disk."""
     with transaction.atomic():
         _, called = sql.run([(_UNHURRIED, ()), (_CALLED, _head(call))])
-    return (called[0][0], NOTHING_SAID) if called else ("", None)
+    return (_row(called), NOTHING_SAID) if called else (STALE, None)
 
 
-def _hear_all(call: Call, said: Said) -> tuple[str, Heard | None]:
+def _hear_all(call: Call, said: Said) -> tuple[_Called, Heard | None]:
     called, *_ = sql.run([(_CALLED, _head(call)), *_locks(said)])
     if not called:
-        return "", None
-    return called[0][0], lifecycle.hear(said)
+        return STALE, None
+    return _row(called), lifecycle.hear(said)
 
 
 def _locks(said: Said) -> list[Statement]:
@@ -223,15 +248,15 @@ def _locks(said: Said) -> list[Statement]:
     return [lock(jobs)] if len(jobs) > 1 else []
 
 
-def _hear_free(call: Call, said: Said) -> tuple[str, Heard | None]:
+def _hear_free(call: Call, said: Said) -> tuple[_Called, Heard | None]:
     """Another transaction keeps one of the jobs: its neighbours' leases go on."""
     [called] = sql.run([(_CALLED, _head(call))])
     if not called:
-        return "", None
+        return STALE, None
     free = set(lock_free(said.job_ids()))
     heard = lifecycle.hear(said.about(free))
     passed_over = {one.run for one in said.beats if one.run.job_id not in free}
-    return called[0][0], replace(heard, alive={*heard.alive, *passed_over})
+    return _row(called), replace(heard, alive={*heard.alive, *passed_over})
 
 
 def _said(call: Call) -> Said:
@@ -251,8 +276,14 @@ def _said(call: Call) -> Said:
     )
 
 
-def _head(call: Call) -> dict[str, str | int]:
-    return {
+def _row(called: Sequence[sql.Row]) -> _Called:
+    [(known_specs, unload)] = called
+    return _Called(known_specs=known_specs, unload=tuple(unload or ()))
+
+
+def _head(call: Call) -> dict[str, Any]:
+    said = engine_states.values_of(vetting.cleaned_states(call.states))
+    return said | {
         "name": call.name,
         "incarnation": call.incarnation,
         "number": call.number,
@@ -364,6 +395,7 @@ VALUES (
 ON CONFLICT (name) DO UPDATE
 SET incarnation = excluded.incarnation, call = 0, queue = excluded.queue,
     slots = excluded.slots, free_slots = excluded.free_slots,
+    states = '[]', unload = '[]',
     started_at = excluded.started_at, seen_at = excluded.seen_at
 WHERE worker.incarnation < excluded.incarnation
 RETURNING incarnation, specs_digest"""
@@ -374,10 +406,14 @@ _INCARNATION = "SELECT incarnation FROM jobs_worker WHERE name = %(name)s::text"
 _CALLED = """
 UPDATE jobs_worker
 SET call = %(number)s::bigint, queue = %(queue)s::text, slots = %(slots)s::smallint,
-    free_slots = %(free_slots)s::smallint, seen_at = clock_timestamp()
+    free_slots = %(free_slots)s::smallint, seen_at = clock_timestamp(),
+    states = coalesce(%(states)s::jsonb, states),
+    unload = unload - %(unloaded)s::text[]
 WHERE name = %(name)s::text AND incarnation = %(incarnation)s::bigint
     AND call < %(number)s::bigint
-RETURNING specs_digest"""
+RETURNING specs_digest, (
+    SELECT array_agg(wish) FROM jsonb_array_elements_text(unload) AS wish
+)"""
 
 _UNHURRIED = "SET LOCAL synchronous_commit = off"
 

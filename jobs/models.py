@@ -104,6 +104,8 @@ class Job(models.Model):
     # [{index, key, content_type, width_px, height_px, size_bytes, sha256, details}]
     results = models.JSONField(default=list)
     engine_ms = models.IntegerField(null=True, blank=True)
+    # {"read_ms": 3, …}: what the run's time went into, as its worker saw it
+    stages = models.JSONField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -373,6 +375,10 @@ class Worker(models.Model):
     slots = models.SmallIntegerField()
     free_slots = models.SmallIntegerField()
     specs_digest = models.CharField(max_length=16, blank=True)
+    # [{operation, engine, state, message}]: engines on devices, as it last told
+    states = models.JSONField(default=list, db_default=Value([], models.JSONField()))
+    # ["operation/engine"]: which of them are to free their device
+    unload = models.JSONField(default=list, db_default=Value([], models.JSONField()))
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
@@ -408,6 +414,28 @@ class Engine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation}/{self.name}"
+
+
+class EnginePace(models.Model):
+    """How long an engine's runs of one size take, as workers measured it; a running
+    mean over all of them. `share_ms` is a job's part of a run that several shared."""
+
+    operation = models.CharField(max_length=40)
+    engine = models.CharField(max_length=80)
+    size_mp = models.SmallIntegerField()
+    run_ms = models.IntegerField()
+    share_ms = models.IntegerField()
+    measured_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation", "engine", "size_mp"], name="pace_once_per_size"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation}/{self.engine} to {self.size_mp} MP"
 
 
 class KeptReport(models.Model):

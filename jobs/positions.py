@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
+from jobs.models import Job
 from jobs.unpooled import Connection, Sole
 
 MOST = 1000
@@ -32,6 +33,18 @@ class Positions:
     def close(self) -> None:
         """Let another copy have it, at once."""
         self._sole.close()
+
+
+def length(queue: str) -> int:
+    """How many jobs wait in the queue, at most `MOST`."""
+    waiting = Job.objects.filter(
+        queue=queue,
+        status=Job.Status.QUEUED,
+        dispatched_at=None,
+        waiting_fetches=0,
+        test=False,
+    )
+    return waiting[:MOST].count()
 
 
 def number(session: Connection, queue: str) -> int:

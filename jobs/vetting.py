@@ -7,21 +7,28 @@ text that the database stores. A worker never names a price.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from gpu_worker.contract import (
+    SIZES_MP,
     Beat,
     Call,
     Checkpoint,
     ContractError,
+    EngineState,
     Failure,
+    Measure,
     Report,
     Run,
 )
 from jobs.lifecycle import CHECKPOINT_LIMIT_BYTES, prefix
 
 MESSAGE_LIMIT_CHARACTERS = 500
+MOST_STATES = 200
+MOST_STAGES = 20
 LARGEST_INT = 2**31 - 1
 LARGEST_BIGINT = 2**63 - 1
 LARGEST_SMALLINT = 2**15 - 1
@@ -77,10 +84,47 @@ def keeps(checkpoint: Checkpoint) -> bool:
 
 
 def cleaned_report(report: Report) -> Report:
-    """The report with a failure that may be shown to the job's owner."""
+    """The report as the database stores it, with a failure that may be shown to the
+    job's owner."""
+    report = replace(report, stages=_cleaned_stages(report.stages))
     if report.failure is None:
         return report
     return replace(report, failure=_cleaned_failure(report.failure))
+
+
+def cleaned_states(states: Sequence[EngineState]) -> list[EngineState]:
+    """What a worker says of its engines, as far as it can be stored."""
+    return [
+        replace(one, message=storable(one.message))
+        for one in states[:MOST_STATES]
+        if _is_engine(one.operation, one.engine)
+    ]
+
+
+def cleaned_measures(measures: Sequence[Measure]) -> list[Measure]:
+    """Those that can be: no size but the known ones, no time that is none."""
+    return [
+        one
+        for one in measures[:MOST_STATES]
+        if _is_engine(one.operation, one.engine)
+        and one.size_mp in SIZES_MP
+        and 0 <= one.run_ms <= LARGEST_INT
+        and 0 <= one.share_ms <= LARGEST_INT
+    ]
+
+
+def _is_engine(operation: str, engine: str) -> bool:
+    sound = is_text(operation) and is_text(engine)
+    return sound and len(operation) <= 40 and len(engine) <= 80
+
+
+def _cleaned_stages(stages: Mapping[str, Any]) -> dict[str, int]:
+    sound = {
+        name: taken
+        for name, taken in stages.items()
+        if _CODE.fullmatch(name) and type(taken) is int and 0 <= taken <= LARGEST_INT
+    }
+    return dict(list(sound.items())[:MOST_STAGES])
 
 
 def _cleaned_failure(failure: Failure) -> Failure:

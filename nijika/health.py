@@ -128,9 +128,10 @@ def _in_database() -> Services:
 
 
 def _workers_by_queue() -> dict[str, int]:
-    """Living workers whose engines are known: before that, requests are refused."""
+    """Living workers whose engines are known, for before that requests are refused; and
+    loaded, for before that they have no slots."""
     gone_after = timedelta(seconds=settings.WORKER_GONE_S)
-    living = Worker.objects.filter(seen_at__gt=Now() - gone_after)
+    living = Worker.objects.filter(seen_at__gt=Now() - gone_after, slots__gt=0)
     counted = (
         living.exclude(specs_digest="").values("queue").annotate(count=Count("name"))
     )

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models.functions import Now
 
 from billing.errors import PriceMissing
 from billing.prices import price_of
 from gpu_worker.contract import SANDBOX, EngineSpec
-from jobs import engines
+from jobs import engine_states, engines
 from jobs.api.rendering import credits_text
-from jobs.models import Worker
 
 
 def operations() -> list[dict[str, Any]]:
-    """The operations by name, each with its engines, the default first."""
-    live = _live_queues()
+    """The operations by name, each with its engines, the default first: all that are
+    configured, and whether they would take a job now."""
+    announced = {one.name: one.engines for one in engines.offered()}
     return [
         {
-            "name": operation.name,
-            "engines": [_engine(spec, live) for spec in operation.engines],
+            "name": name,
+            "engines": [
+                *(_engine(spec) for spec in announced.get(name, ())),
+                *(_unknown(name, engine) for engine in missing),
+            ],
         }
-        for operation in engines.offered()
+        for name, missing in engines.unannounced().items()
     ]
 
 
 def providers(*, test: bool) -> dict[str, Any]:
     """Who edits images, the default first: names alone, and more of each."""
-    live = _live_queues()
     specs = engines.known("edit", test=test)
     default = SANDBOX if test else settings.DEFAULT_ENGINES.get("edit")
     return {
@@ -41,7 +41,7 @@ def providers(*, test: bool) -> dict[str, Any]:
                 "name": spec.engine,
                 "title": spec.title,
                 "queue": spec.queue,
-                "available": spec.queue in live,
+                "available": engine_states.standing_of(spec).reason is None,
                 "price": _price(spec),
                 "licence": spec.licence,
             }
@@ -50,21 +50,19 @@ def providers(*, test: bool) -> dict[str, Any]:
     }
 
 
-def _live_queues() -> set[str]:
-    alive = Now() - timedelta(seconds=settings.WORKER_GONE_S)
-    workers = Worker.objects.filter(seen_at__gt=alive)
-    return set(workers.values_list("queue", flat=True))
-
-
-def _engine(spec: EngineSpec, live: set[str]) -> dict[str, Any]:
+def _engine(spec: EngineSpec) -> dict[str, Any]:
     least, most = spec.images
+    now = engine_states.standing_of(spec)
     return {
         "name": spec.engine,
         "title": spec.title,
         "default": settings.DEFAULT_ENGINES.get(spec.operation) == spec.engine,
         "queue": spec.queue,
-        # Whether a worker is there now. Where none is, jobs wait for one.
-        "available": spec.queue in live,
+        # Whether a job would start now, and else why not.
+        "available": now.reason is None,
+        "reason": now.reason,
+        "state": now.state,
+        "message": now.message,
         "price": _price(spec),
         "licence": spec.licence,
         "images": {"min": least, "max": most},
@@ -76,9 +74,35 @@ def _engine(spec: EngineSpec, live: set[str]) -> dict[str, Any]:
     }
 
 
+def _unknown(operation: str, engine: str) -> dict[str, Any]:
+    """A configured engine that no worker has announced: nothing else is known of it."""
+    return {
+        "name": engine,
+        "title": "",
+        "default": settings.DEFAULT_ENGINES[operation] == engine,
+        "queue": None,
+        "available": False,
+        "reason": "no_worker",
+        "state": None,
+        "message": "",
+        "price": _price_of(operation, engine),
+        "licence": "",
+        "images": None,
+        "roles": [],
+        "needs": [],
+        "results": 1,
+        "is_step": False,
+        "parameters": None,
+    }
+
+
 def _price(spec: EngineSpec) -> str | None:
+    return _price_of(spec.operation, spec.engine)
+
+
+def _price_of(operation: str, engine: str) -> str | None:
     try:
-        return credits_text(price_of(spec.operation, spec.engine))
+        return credits_text(price_of(operation, engine))
     except PriceMissing:
         return None
 

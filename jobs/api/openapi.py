@@ -10,8 +10,8 @@ from typing import Any
 
 from django.conf import settings
 
-from gpu_worker.contract import EngineSpec
-from jobs import engines
+from gpu_worker.contract import STAGES, EngineSpec
+from jobs import engine_states, engines, outlook
 from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
 from jobs.api.wishes import LONGEST_WAIT_S
@@ -25,6 +25,7 @@ from jobs.webhooks.events import TYPES as WEBHOOK_TYPES
 Schema = dict[str, Any]
 
 NULL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+NULL_TEXT: Schema = {"type": ["string", "null"]}
 NULL_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 CREDITS: Schema = {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{4}$"}
 URL: Schema = {"type": "string", "format": "uri"}
@@ -98,22 +99,44 @@ JOB = _object(
         platform_ms=NULL_COUNT,
         total_ms=NULL_COUNT,
     ),
+    stages={
+        "type": ["object", "null"],
+        "additionalProperties": COUNT,
+        "description": f"What the run's time went into: {', '.join(STAGES)}.",
+    },
+    waiting={
+        "oneOf": [
+            _object(
+                reason={"enum": [*outlook.REASONS]},
+                message=TEXT,
+                eta_s={"type": ["number", "null"]},
+            ),
+            {"type": "null"},
+        ],
+        "description": "Of a queued job: what for, and about how long until its end.",
+    },
     urls=_object(self=URL, result=URL, events=URL, cancel=URL),
 )
 ENGINE = _object(
     name=TEXT,
     title=TEXT,
     default={"type": "boolean"},
-    queue=TEXT,
-    available={"type": "boolean", "description": "Whether a worker is there now."},
+    queue=NULL_TEXT | {"description": "Null until a worker has announced it."},
+    available={"type": "boolean", "description": "Whether a job would start now."},
+    reason=NULL_TEXT | {"description": f"Why not: {', '.join(engine_states.REASONS)}."},
+    state={"enum": ["cold", "loading", "warm", "hot", "failed", None]},
+    message=TEXT | {"description": "What its loading is at, or why it failed."},
     price={"type": ["string", "null"]},
     licence=TEXT,
-    images=_object(min=COUNT, max=COUNT),
+    images={"oneOf": [_object(min=COUNT, max=COUNT), {"type": "null"}]},
     roles={"type": "array", "items": TEXT, "description": "Further images."},
     needs={"type": "array", "items": TEXT, "description": "Those it must be given."},
     results=COUNT,
     is_step={"type": "boolean", "description": "Whether it may follow in `then`."},
-    parameters={"type": "object", "description": "A JSON schema (2020-12)."},
+    parameters={
+        "type": ["object", "null"],
+        "description": "A JSON schema (2020-12); null until a worker has announced it.",
+    },
 )
 PROBLEM = _object(
     type=TEXT,
@@ -261,6 +284,14 @@ SCHEMAS: dict[str, Schema] = {
             "type": "array",
             "items": _object(operation=TEXT, engine=TEXT, price=CREDITS),
             "description": "Every step with its own price, the first one too.",
+        },
+        run_s={
+            "type": ["number", "null"],
+            "description": "How long such a run usually takes; null: not measured yet.",
+        },
+        eta_s={
+            "type": ["number", "null"],
+            "description": "About how long until its end if it came now.",
         },
     ),
     "Batch": BATCH,

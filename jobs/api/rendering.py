@@ -18,7 +18,7 @@ from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 
 from billing.models import Entry
-from jobs import links
+from jobs import links, outlook
 from jobs.batches import Summary
 from jobs.models import Job
 
@@ -30,6 +30,7 @@ def job_view(job: Job) -> dict[str, Any]:
     """The job as every call shows it."""
     return _row(job) | {
         "results": [] if job.erased_at else [_result(job, one) for one in job.results],
+        "waiting": outlook.waiting(job),
         "urls": _urls(job),
     }
 
@@ -61,6 +62,7 @@ def _row(job: Job) -> dict[str, Any]:
         "charged": credits_text(job.charged),
         "error": job.error,
         "timings": _timings(job),
+        "stages": job.stages,
     }
 
 

@@ -16,6 +16,7 @@ from jobs import (
     lifecycle,
     links,
     orders,
+    outlook,
     results,
     retention,
     submission,
@@ -271,6 +272,7 @@ class EstimateView(ApiView):
                 own_keys=() if self.caller.test else wishes.provider_keys(request),
             )
             inputs.check(order.images)
+            given = inputs.pixels_of(order.images)
         content = {
             "price": credits_text(checked.price),
             "own_key": checked.own_key,
@@ -279,6 +281,7 @@ class EstimateView(ApiView):
             "queue": checked.spec.queue,
             "parameters": checked.parameters,
             "then": checked.then,
+            **outlook.estimate(checked.spec, checked.parameters, given=given),
             "steps": [
                 {
                     "operation": stage.spec.operation,

@@ -22,7 +22,7 @@ from accounts.models import User
 from billing import prices
 from billing.models import Price
 from gpu_worker.contract import EngineSpec
-from jobs import engines
+from jobs import engine_states, engines, paces
 from jobs.storage import store
 from tests.jobs.working import TestWorker, success, user_with
 
@@ -133,9 +133,13 @@ def world(database: None, settings: Settings, tmp_path: Path) -> Iterator[None]:
     }
     for operation in ("removebg", "edit", "upscale", "resize"):
         values = {"credits": "0.0100"}
-        Price.objects.update_or_create(operation=operation, engine="", defaults=values)
+        Price.objects.update_or_create(
+            operation=operation, engine="", own_key=False, defaults=values
+        )
     prices.forget()
     engines.announce(SPECS)
+    engine_states.forget()
+    paces.forget()
     yield
     engines.forget()
     prices.forget()

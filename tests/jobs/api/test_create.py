@@ -57,6 +57,8 @@ def test_create_answers_the_whole_queued_job(owner: Person) -> None:
         "results": [],
         "error": None,
         "timings": dict.fromkeys(["queued_ms", "engine_ms", "platform_ms", "total_ms"]),
+        "stages": None,
+        "waiting": {"reason": "no_worker", "message": "", "eta_s": None},
         "urls": {},
     }
 
