@@ -29,6 +29,10 @@ ENGINES = ",".join(
         ("device", "Device"),
         ("removebg", "DeviceCutout"),
         ("paint", "Paint"),
+        ("model", "Model"),
+        ("broken", "Broken"),
+        ("missing", "Missing"),
+        ("foreign", "Foreign"),
     ]
 )
 

@@ -13,8 +13,16 @@ from typing import Any
 
 from gpu_worker import finishing
 from gpu_worker.contract import EngineSpec
-from gpu_worker.engines.base import Arrays, Hooks, Item, Outcome, Picture, Result
-from gpu_worker.errors import InvalidImage, OutOfMemory
+from gpu_worker.engines.base import (
+    Arrays,
+    Hooks,
+    Item,
+    OnDevice,
+    Outcome,
+    Picture,
+    Result,
+)
+from gpu_worker.errors import EngineUnavailable, InvalidImage, OutOfMemory
 
 TEXT = "text/plain"
 
@@ -184,6 +192,73 @@ class Device:
     @staticmethod
     def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
         return result(made.arrays["bytes"].tobytes().decode(), **made.details)
+
+
+class Model(OnDevice):
+    """A model that takes a moment to load, and up to eight jobs of one `kind` at once,
+    as many as `fits` at a time; `do` says how it misbehaves."""
+
+    spec = spec("model", queue="model", batch_size=8)
+    loads = 0
+
+    @staticmethod
+    def batch_key(item: Item) -> str | None:
+        kind: str | None = item.parameters.get("kind", "")
+        return kind
+
+    def load(self) -> None:
+        Model.loads += 1
+        self.say("weights, 1 of 2")
+        time.sleep(0.3)
+        self.pid = os.getpid()
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Any]:
+        note(*batch)
+        time.sleep(0.05)
+        first = batch[0].parameters
+        if len(batch) > first.get("fits", 8):
+            raise RuntimeError("CUDA error: out of memory")
+        if first.get("do") == "lose":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        kinds = sorted({item.parameters.get("kind", "") or "-" for item in batch})
+        seen = {"batch": len(batch), "kinds": kinds, "loads": Model.loads}
+        return [Arrays(arrays={}, details=seen) for _ in batch]
+
+    def unload(self) -> None:
+        del self.pid
+
+    @staticmethod
+    def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
+        return result("made", **made.details)
+
+
+class Broken(Model):
+    """A model whose weights are damaged."""
+
+    spec = spec("broken", queue="model")
+
+    def load(self) -> None:
+        raise EngineUnavailable("The weights are not what they should be.")
+
+
+class Missing(Model):
+    """A model without weights."""
+
+    spec = spec("missing", queue="model")
+
+    @staticmethod
+    def available() -> Any:
+        return "weights_missing"
+
+    def load(self) -> None:
+        raise AssertionError("it is not to be loaded")
+
+
+class Foreign(Missing):
+    """A model that needs what is not installed."""
+
+    spec = spec("foreign", queue="model")
+    modules = ("a_library_that_nobody_has",)
 
 
 class DeviceCutout:

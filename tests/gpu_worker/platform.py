@@ -57,7 +57,8 @@ class Platform:
 
     `lose_first_with`: the first call that carries these is done and not answered;
     `away`: calls are refused;
-    `keep_reports`: reports are not acknowledged; `delay_s`: every answer is late.
+    `keep_reports`: reports are not acknowledged; `delay_s`: every answer is late;
+    `unload`: engines that are to free their device.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,6 +72,7 @@ class Platform:
         self.away = self.keep_reports = False
         self.delay_s = 0.0
         self.to_stop: set[str] = set()
+        self.unload: tuple[str, ...] = ()
         self.locate: Callable[[str], str] = lambda key: f"file://{folder}/{key}"
         self._lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -143,6 +145,12 @@ class Platform:
         assert report.failure is None, report.failure
         return (self.folder / report.results[0].key).read_text()
 
+    def states(self, engine: str) -> list[str]:
+        """The states of an `operation/engine`, as the worker told them."""
+        with self._lock:
+            said = [one for call in self.calls for one in call.states]
+        return [s.state for s in said if f"{s.operation}/{s.engine}" == engine]
+
     def answer(self, call: Call) -> Answer:
         with self._lock:
             self.calls.append(call)
@@ -177,6 +185,7 @@ class Platform:
             grants=grants,
             acknowledged=tuple(acknowledged),
             stop=tuple(stop),
+            unload=self.unload,
         )
 
     def _grant(self, run: Run) -> Grant:
