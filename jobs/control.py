@@ -24,7 +24,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from jobs import batches, control_signs, retention, statistics
+from jobs import batches, control_signs, leaving, retention, statistics
 from jobs.dispatch import Dispatcher
 from jobs.news import ENDS, FETCHES, WORK, Listener
 from jobs.positions import Positions
@@ -228,6 +228,7 @@ def _others() -> list[Loop]:
         Loop(name="orphans", begin=_sweeping, every_s=seldom_s),
         Loop(name="batches", begin=_completing, every_s=settings.POLL_S),
         Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
+        Loop(name="leaving", begin=_leaving, every_s=settings.SWEEP_S),
         Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=FETCHES),
         Loop(
             name="webhooks",
@@ -279,6 +280,10 @@ def _sweeping() -> Work:
 
 def _cleaning() -> Work:
     return _Task(retention.clean)
+
+
+def _leaving() -> Work:
+    return _Task(partial(_if_alone, "leaving", leaving.erase))
 
 
 def _if_alone(name: str, act: Callable[[], object]) -> None:
