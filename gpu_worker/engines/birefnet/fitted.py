@@ -1,0 +1,207 @@
+"""The network as it runs: the same function as `network.BiRefNet`, made once from its
+weights for inference alone, so that less is computed and less goes through memory.
+
+    normalisation    what batch normalisation does is in the convolution before it
+    ending           everything after the last pyramid is linear: one channel is
+                     enlarged instead of hundreds
+    attention        by a kernel of our own where there is one, as are the deformable
+                     convolutions (`kernels`)
+
+All folding is computed in float32, before the weights are halved.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gpu_worker.engines.birefnet import network as plain
+from gpu_worker.engines.birefnet.deformable import DeformableConv2d
+from gpu_worker.engines.birefnet.swin import WindowAttention
+
+logger = logging.getLogger("gpu_worker.birefnet")
+
+CHANNEL_MULTIPLE = 8
+"""Of the convolutions' results, for the tensor cores."""
+
+
+@torch.no_grad()
+def fit(
+    network: plain.BiRefNet, device: str, dtype: torch.dtype, *, kernels: bool = True
+) -> plain.BiRefNet:
+    """The network, changed in place and moved. Its own kernels run on NVIDIA GPUs in
+    float16; elsewhere, or with `kernels` off, all is plain torch."""
+    network = network.float().eval().requires_grad_(False)
+    own = kernels and _has_kernels(device, dtype)
+    for part in network.modules():
+        if isinstance(part, WindowAttention):
+            _fit_attention(part, own=own)
+    network.squeeze_module[0] = _block(network.squeeze_module[0], own=own)
+    decoder = network.decoder
+    decoder.ending = Ending(decoder, own=own)
+    for number in (4, 3, 2):
+        block = _block(getattr(decoder, f"decoder_block{number}"), own=own)
+        decoder.add_module(f"decoder_block{number}", block)
+        conv, norm, _ = getattr(decoder, f"gdt_convs_{number}")
+        guide = nn.Sequential(_folded(conv, norm), nn.ReLU(inplace=True))
+        decoder.add_module(f"gdt_convs_{number}", guide)
+    network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    return network
+
+
+def compile_parts(network: plain.BiRefNet) -> None:
+    """Let torch.compile fuse what lies between the large products, part by part: the
+    blocks of a stage share what is compiled. Each size is compiled at its first use."""
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    for stage in network.bb.layers:
+        for block in stage.blocks:
+            block.compile(dynamic=False)
+    network.decoder.compile(dynamic=False)
+    network.join = torch.compile(network.join, dynamic=False)
+
+
+def _has_kernels(device: str, dtype: torch.dtype) -> bool:
+    if not device.startswith("cuda") or dtype != torch.float16:
+        return False
+    try:
+        import_module("gpu_worker.engines.birefnet.kernels")
+    except ImportError as error:
+        logger.warning("no Triton here, so plain torch does its work: %s", error)
+        return False
+    return True
+
+
+def _fit_attention(part: WindowAttention, *, own: bool) -> None:
+    part.kept_bias = part.bias()
+    if own:
+        part.attend = torch.ops.nijika.window_attention
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """The convolution with the normalisation after it."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    bias = 0 if conv.bias is None else conv.bias
+    return _conv(
+        conv.weight * scale[:, None, None, None],
+        (bias - norm.running_mean) * scale + norm.bias,
+    )
+
+
+def _conv(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    outside, inside, side = weight.shape[:3]
+    conv = nn.Conv2d(inside, outside, side, padding=side // 2, bias=bias is not None)
+    conv.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
+    return conv
+
+
+def _block(block: plain.DecoderBlock, *, own: bool) -> DecoderBlock:
+    return DecoderBlock(block, _folded(block.conv_out, block.bn_out), own=own)
+
+
+class DecoderBlock(nn.Module):
+    """As the plain one, without its normalisations."""
+
+    def __init__(
+        self, block: plain.DecoderBlock, conv_out: nn.Conv2d, *, own: bool
+    ) -> None:
+        super().__init__()
+        self.conv_in = _folded(block.conv_in, block.bn_in)
+        self.dec_att = Pyramid(block.dec_att) if own else block.dec_att
+        self.conv_out = conv_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_out(
+            self.dec_att(functional.relu(self.conv_in(x), inplace=True))
+        )
+
+
+class Pyramid(nn.Module):
+    """The four branches and what follows them, for the kernel."""
+
+    def __init__(self, part: plain.Pyramid) -> None:
+        super().__init__()
+        self.run = torch.ops.nijika.deformable_pyramid
+        branches = [part.aspp1, *part.aspp_deforms]
+        convs = [_folded(one.atrous_conv.regular_conv, one.bn) for one in branches]
+        # (outside, inside, side, side) -> (taps, inside, outside)
+        taps = [conv.weight.flatten(2).permute(2, 1, 0) for conv in convs]
+        self.register_buffer("taps", torch.cat(taps).contiguous())
+        self.register_buffer("biases", torch.stack([conv.bias for conv in convs]))
+        self.looks = nn.ModuleList(_looking(one.atrous_conv) for one in branches)
+        self.mean = _folded(part.global_avg_pool[1], part.global_avg_pool[2])
+        last = _folded(part.conv1, part.bn1)
+        width = self.biases.shape[1]
+        parts = last.weight[:, :, 0, 0].T.unflatten(0, (-1, width))
+        self.register_buffer("last", parts[: len(branches)].contiguous())
+        self.of_mean = _conv(parts[-1].T[..., None, None], last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        looks = [look(x).permute(0, 2, 3, 1).contiguous() for look in self.looks]
+        mean = functional.relu(self.mean(x.mean((2, 3), keepdim=True)))
+        rest = self.of_mean(mean).flatten(1).contiguous()
+        x = x.permute(0, 2, 3, 1).contiguous()
+        made = self.run(x, looks, self.taps, self.biases, self.last, rest)
+        return made.permute(0, 3, 1, 2)
+
+
+def _looking(conv: DeformableConv2d) -> nn.Conv2d:
+    """One convolution for offsets and modulators: three channels for each tap, then
+    empty ones up to the multiple."""
+    taps = conv.modulator_conv.weight.shape[0]
+    inside, side = conv.modulator_conv.weight.shape[1:3]
+    channels = -(-3 * taps // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
+    weight, bias = torch.zeros(channels, inside, side, side), torch.zeros(channels)
+    for of, offsets, modulators in (
+        (weight, conv.offset_conv.weight, conv.modulator_conv.weight),
+        (bias, conv.offset_conv.bias, conv.modulator_conv.bias),
+    ):
+        of[0 : 3 * taps : 3], of[1 : 3 * taps : 3] = offsets[0::2], offsets[1::2]
+        of[2 : 3 * taps : 3] = modulators
+    return _conv(weight, bias)
+
+
+class Ending(nn.Module):
+    """The last block of the decoder and all after it, one channel wide.
+
+    A 1 x 1 convolution and an enlargement can change places; so can it and the
+    convolution before it. What the picture itself adds are two convolutions with
+    nothing between them: 9 channels, one for each tap of the second, moved into place.
+    """
+
+    def __init__(self, decoder: plain.Decoder, *, own: bool) -> None:
+        super().__init__()
+        block, last = decoder.decoder_block1, decoder.conv_out1[0]
+        many = _folded(block.conv_out, block.bn_out)
+        width = many.weight.shape[0]
+        ours, pictures = last.weight[0, :width, 0, 0], last.weight[0, width:, 0, 0]
+        one = _conv(_of(ours, many.weight)[None], (ours @ many.bias)[None])
+        self.block = DecoderBlock(block, one, own=own)
+        image = decoder.ipt_blk1
+        second = _of(pictures, image.conv_out.weight).flatten(1)
+        weight = torch.einsum("mt,mihw->tihw", second, image.conv1.weight)
+        self.conv = _conv(weight, image.conv1.bias @ second)
+        bias = last.bias + pictures @ image.conv_out.bias
+        self.register_buffer("bias", bias.reshape(1, 1, 1, 1))
+
+    def forward(self, x: Tensor, picture: Tensor) -> Tensor:
+        """Logits (B, 1, H, W)"""
+        seen = plain.larger(self.block(x), picture)
+        parts = functional.pad(self.conv(picture), (1, 1, 1, 1))
+        height, width = picture.shape[2:]
+        for tap in range(9):
+            row, column = tap // 3, tap % 3
+            seen = (
+                seen + parts[:, tap, None, row : row + height, column : column + width]
+            )
+        return seen + self.bias
+
+
+def _of(shares: Tensor, weight: Tensor) -> Tensor:
+    """(inside, side, side): a convolution's channels, each by its share, added up."""
+    return torch.einsum("o,oihw->ihw", shares, weight)
