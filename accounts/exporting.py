@@ -40,7 +40,8 @@ def _parts(user: User) -> Iterator[tuple[str, Rows]]:
     yield "linked_accounts", map(_link, linking.links_of(user))
     yield "sessions", map(_browser, browsers.list_of(user, current=None))
     yield "api_keys", map(_key, ApiKey.objects.filter(user=user).order_by("pk"))
-    for _, parts in exporting.send(sender=User, user_id=user.pk):
+    for _, said in exporting.send(sender=User, user_id=user.pk):
+        parts: Any = said
         yield from parts.items()
 
 
