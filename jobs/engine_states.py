@@ -14,8 +14,6 @@ of (CPU engines, hosted ones) is ready when the worker is.
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +33,7 @@ from gpu_worker.contract import (
     from_json,
     to_json,
 )
+from jobs.kept import Kept
 from jobs.models import Worker
 
 FRESH_S = 1.0
@@ -63,11 +62,12 @@ class _Now:
     workers: dict[str, int]
     slots: dict[str, int]
     states: dict[tuple[str, Key], EngineState]
+    is_known: bool = True
 
 
 def standing_of(spec: EngineSpec) -> Standing:
     """Whether the engine would take a job now, and if not why."""
-    now = _kept.get(FRESH_S)
+    now = _kept.get(fresh_s=FRESH_S)
     state = now.states.get((spec.queue, (spec.operation, spec.engine)))
     shown = {"state": state.state, "message": state.message} if state else {}
     if spec.unavailable:
@@ -81,7 +81,9 @@ def standing_of(spec: EngineSpec) -> Standing:
 
 def waits_for(queue: str, key: Key) -> tuple[str | None, str]:
     """Why a job on this queue cannot start yet, and a text; (None, ""): it can."""
-    now = _kept.get(BESIDE_S)
+    now = _kept.get(fresh_s=BESIDE_S)
+    if not now.is_known:
+        return None, ""
     if queue not in now.slots:
         return "no_worker", ""
     state = now.states.get((queue, key))
@@ -93,7 +95,7 @@ def waits_for(queue: str, key: Key) -> tuple[str | None, str]:
 def lanes_of(queue: str, key: Key) -> int:
     """How many runs of an engine there can be at once: one for each live worker where
     it owns a device, else one for each of their slots."""
-    now = _kept.get(BESIDE_S)
+    now = _kept.get(fresh_s=BESIDE_S)
     places = now.workers if (queue, key) in now.states else now.slots
     return places.get(queue, 0)
 
@@ -118,40 +120,13 @@ def values_of(states: Sequence[EngineState]) -> dict[str, Any]:
 
 def forget() -> None:
     """Look afresh when next asked."""
-    _kept.clear()
+    _kept.forget()
 
 
 def _reason(state: EngineState, slots: int) -> str | None:
     if state.state == "failed":
         return "load_failed"
     return "loading" if state.state == "loading" or not slots else None
-
-
-class _Kept:
-    """The newest look. One thread looks; the others take what is there."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._now: _Now | None = None
-        self._looked_at = 0.0
-
-    def clear(self) -> None:
-        self._now = None
-
-    def get(self, fresh_s: float) -> _Now:
-        now = self._now
-        if now is not None and (self._is_fresh(fresh_s) or self._lock.locked()):
-            return now
-        with self._lock:
-            if self._now is None or not self._is_fresh(fresh_s):
-                self._now, self._looked_at = _look(), time.monotonic()
-            return self._now
-
-    def _is_fresh(self, fresh_s: float) -> bool:
-        return time.monotonic() < self._looked_at + fresh_s
-
-
-_kept = _Kept()
 
 
 def _look() -> _Now:
@@ -167,6 +142,9 @@ def _look() -> _Now:
             place = queue, (one.operation, one.engine)
             states[place] = max(states.get(place, one), one, key=_readiness)
     return _Now(workers=workers, slots=slots, states=states)
+
+
+_kept = Kept(_look, unknown=_Now(workers={}, slots={}, states={}, is_known=False))
 
 
 def _states(said: Iterable[Any]) -> Iterator[EngineState]:

@@ -6,14 +6,13 @@ never run has none, and then nothing is guessed.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
 
 from gpu_worker.contract import Measure, size_class
+from jobs.kept import Kept
 from jobs.models import EnginePace
 
 FRESH_S = 5.0
@@ -53,7 +52,7 @@ def keep(measures: Sequence[Measure]) -> None:
 def of(operation: str, engine: str, *, pixels: int = 0) -> Pace | None:
     """The usual pace for an input of so many pixels (0: of any size), or the nearest
     size's that is known; None for an engine that has never run."""
-    known = _kept.get().get((operation, engine))
+    known = _kept.get(fresh_s=FRESH_S).get((operation, engine))
     if not known:
         return None
     if not pixels:
@@ -65,7 +64,7 @@ def of(operation: str, engine: str, *, pixels: int = 0) -> Pace | None:
 
 
 def forget() -> None:
-    _kept.clear()
+    _kept.forget()
 
 
 def _mean(paces: Sequence[Pace]) -> Pace:
@@ -73,29 +72,6 @@ def _mean(paces: Sequence[Pace]) -> Pace:
         run_s=sum(one.run_s for one in paces) / len(paces),
         share_s=sum(one.share_s for one in paces) / len(paces),
     )
-
-
-class _Kept:
-    """The table as this process last read it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[Key, dict[int, Pace]] = {}
-        self._until = 0.0
-
-    def clear(self) -> None:
-        self._until = 0.0
-
-    def get(self) -> dict[Key, dict[int, Pace]]:
-        if time.monotonic() >= self._until:
-            with self._lock:
-                if time.monotonic() >= self._until:
-                    self._known = _read()
-                    self._until = time.monotonic() + FRESH_S
-        return self._known
-
-
-_kept = _Kept()
 
 
 def _read() -> dict[Key, dict[int, Pace]]:
@@ -108,6 +84,9 @@ def _read() -> dict[Key, dict[int, Pace]]:
         found.setdefault((operation, engine), {})[size_mp] = pace
     return found
 
+
+_NONE: dict[Key, dict[int, Pace]] = {}
+_kept = Kept(_read, unknown=_NONE)
 
 _KEEP = """
 INSERT INTO jobs_enginepace AS known
