@@ -36,7 +36,8 @@ Answer = dict[str, Any]
 
 
 class WaitingRoom:
-    """The engines of all waiting lanes, each loaded once."""
+    """The engines of all waiting lanes, each loaded once. Only one that fails has a
+    state to tell of: the others hold nothing that could be cold."""
 
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
@@ -67,7 +68,6 @@ class WaitingRoom:
             self._standing.is_in(key, "failed")
             return
         self._engines[key] = engine
-        self._standing.is_in(key, "warm")
 
 
 class WaitingLane:

@@ -20,6 +20,7 @@ from gpu_worker.engines.hosted import options, pictures
 from gpu_worker.engines.hosted.circuit import Circuit
 from gpu_worker.engines.hosted.errors import (
     HostedError,
+    ProviderRateLimited,
     ProviderTimeout,
     ProviderUnavailable,
 )
@@ -33,6 +34,8 @@ KEEP_TIMEOUT_S = 30.0
 MOST_MISSED_LOOKS = 5
 LEAST_TIME_S = 1.0
 STEPS = 3
+PASSING = (ProviderUnavailable, ProviderTimeout, ProviderRateLimited)
+"""What a look at a queued request may come to, and the request be well."""
 
 
 class Talk(Protocol):
@@ -102,6 +105,7 @@ class Drive:
             answer = self.provider.submit(self.wish, self.account, self._left_s())
         except HostedError as error:
             self.circuit.heard(error)
+            self.memory.sent -= error.unpaid
             raise
         self.circuit.heard(None)
         return answer
@@ -113,14 +117,16 @@ class Drive:
             self._stop_if_asked(ticket)
             if time.monotonic() > self.deadline:
                 self.provider.cancel(ticket, self.account)
-                raise ProviderTimeout
+                self.memory.ticket = None
+                raise ProviderTimeout(again=False)
             try:
                 waits_for = self.provider.poll(ticket, self.account)
                 if waits_for is None:
                     return self.provider.fetch(ticket, self.account)
                 missed = 0
+                self.circuit.heard(None)
                 self.talk.progress(2, STEPS, waits_for)
-            except ProviderUnavailable as error:
+            except PASSING as error:
                 self.circuit.heard(error)
                 missed += 1
                 if missed >= MOST_MISSED_LOOKS:
@@ -134,12 +140,9 @@ class Drive:
 
     def _settle(self, error: HostedError) -> None:
         """Whether the job may be tried again, and what its next run must know."""
-        followed = self.memory.ticket is not None
-        if followed and not _may_return(error):
-            # The request is over: what it made, or did not, cannot be asked for again.
+        if not isinstance(error, (*PASSING, pictures.ResultUnreachable)):
+            # A queued request is over: what it made, or did not, is not to be had.
             self.memory.ticket = None
-        elif not followed and error.unpaid and self.memory.sent > 0:
-            self.memory.sent -= 1
         self.talk.keep(self.memory.text())
         error.retryable = error.again and (
             self.memory.ticket is not None or self.memory.may_send
@@ -160,11 +163,6 @@ class Drive:
 
     def _wait_s(self) -> float:
         return min(KEEP_TIMEOUT_S, self._left_s())
-
-
-def _may_return(error: HostedError) -> bool:
-    """Whether a queued request may still be there after this error."""
-    return isinstance(error, ProviderUnavailable | pictures.ResultUnreachable)
 
 
 def _pause(seconds: float, talk: Talk) -> None:

@@ -302,10 +302,16 @@ def _fal(operation: str) -> tuple[EngineSpec, ...]:
     known = fal_models.MODELS[operation]
     family = spec(operation, "fal:", **FAL, title="Any model at fal")
     members = (
-        spec(operation, f"fal:{path}", *one.members, **FAL, title=one.title)
+        spec(operation, f"fal:{path}", *one.members, **_fal_rest(operation, one))
         for path, one in known.items()
     )
     return family, *members
+
+
+def _fal_rest(operation: str, model: fal_models.Model) -> dict[str, Any]:
+    rest = FAL | {"title": model.title}
+    takes_one = operation == "edit" and model.pictures == "image_url"
+    return rest | {"images": (1, 1)} if takes_one else rest
 
 
 class FalEdit(_Fal):

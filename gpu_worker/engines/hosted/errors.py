@@ -7,8 +7,6 @@ request; `again` whether a second try makes sense.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from gpu_worker.errors import ContentBlocked, WorkerError
 
 
@@ -17,12 +15,20 @@ class HostedError(WorkerError):
 
     code = "provider_error"
     unpaid = True
-    again: ClassVar[bool] = False
+    again = False
 
-    def __init__(self, message: str = "", *, unpaid: bool | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        unpaid: bool | None = None,
+        again: bool | None = None,
+    ) -> None:
         super().__init__(message)
         if unpaid is not None:
             self.unpaid = unpaid
+        if again is not None:
+            self.again = again
 
 
 class ProviderError(HostedError):

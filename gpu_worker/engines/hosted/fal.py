@@ -87,8 +87,12 @@ def _arguments(wish: Wish) -> dict[str, Any]:
     model = fal_models.model_of(wish.operation, wish.model)
     arguments: dict[str, Any] = {"prompt": wish.prompt} | BEYOND_OUR_MAPPING
     urls = [pictures.data_url(one) for one in wish.pictures]
-    if urls:
-        arguments[model.pictures] = urls if model.pictures == "image_urls" else urls[0]
+    if model.pictures == "image_urls" and urls:
+        arguments["image_urls"] = urls
+    elif len(urls) > 1:
+        raise errors.InvalidRequest("This model takes one picture.")
+    elif urls:
+        arguments["image_url"] = urls[0]
     for ours, theirs in fal_models.ARGUMENTS.items():
         if ours in wish.parameters and ours in model.members:
             arguments[theirs] = wish.parameters[ours]

@@ -58,7 +58,8 @@ def fetched(url: str, *, timeout_s: float) -> bytes:
             allowed_hosts=options.allowed_hosts(),
         )
     except fetch.UrlNotAllowed:
-        raise ProviderError("The provider's result is where nothing is read.") from None
+        what = "The provider's result is where nothing is read."
+        raise ProviderError(what, again=False) from None
     except fetch.FetchFailed:
         raise ResultUnreachable from None
     return content.getvalue()

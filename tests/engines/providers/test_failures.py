@@ -1,0 +1,212 @@
+"""What goes wrong at providers: each with its own code, and nothing is charged."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engines.house import EngineHouse
+from tests.engines.providers.conftest import OWNERS
+from tests.engines.providers.server import Providers, picture
+from tests.flows.house import eventually
+
+ROOM = picture("white", (120, 80))
+GOOGLE, OPENAI, STABILITY = "google", "openai", "stability"
+FAL = "fal:fal-ai/nano-banana/edit"
+ENGINES = {GOOGLE: GOOGLE, OPENAI: OPENAI, STABILITY: STABILITY, FAL: "fal"}
+
+
+def failed(home: EngineHouse, engine: str, operation: str = "") -> str:
+    """The code of a job that must fail, with its credits given back."""
+    before = home.account()["credits"]
+    images = [] if operation == "generate" else [ROOM]
+    job = home.done(operation or "edit", *images, engine=engine, prompt="It.")
+    assert (job["status"], job["charged"]) == ("failed", "0.0000"), job["error"]
+    assert home.account()["credits"] == before
+    kinds = [kind for kind, _ in home.entries(job["id"])]
+    assert kinds == ["hold", "settle"]
+    check_text(job["error"]["message"])
+    code: str = job["error"]["code"]
+    return code
+
+
+def check_text(message: str) -> None:
+    """A provider's own words are for nobody: they may hold the key."""
+    assert not any(key in message for key in OWNERS.values())
+    assert "Incorrect" not in message
+
+
+AT_ONCE = [
+    (GOOGLE, "blocked_prompt", "content_blocked"),
+    (GOOGLE, "blocked", "content_blocked"),
+    (GOOGLE, "account", "provider_account"),
+    (GOOGLE, "bad_key", "provider_account"),
+    (GOOGLE, "forbidden", "provider_account"),
+    (GOOGLE, "invalid", "invalid_request"),
+    (GOOGLE, "gone", "model_gone"),
+    (OPENAI, "blocked", "content_blocked"),
+    (OPENAI, "bad_key", "provider_account"),
+    (OPENAI, "no_credit", "provider_account"),
+    (OPENAI, "invalid", "invalid_request"),
+    (OPENAI, "gone", "model_gone"),
+    (STABILITY, "blocked", "content_blocked"),
+    (STABILITY, "filtered", "content_blocked"),
+    (STABILITY, "bad_key", "provider_account"),
+    (STABILITY, "no_credit", "provider_account"),
+    (STABILITY, "invalid", "invalid_request"),
+    (STABILITY, "gone", "model_gone"),
+    (FAL, "blocked", "content_blocked"),
+    (FAL, "bad_key", "provider_account"),
+    (FAL, "invalid", "invalid_request"),
+    (FAL, "gone", "model_gone"),
+]
+
+
+@pytest.mark.parametrize(("engine", "way", "code"), AT_ONCE)
+def test_refusal_has_its_code_and_is_not_repeated(
+    home: EngineHouse, providers: Providers, engine: str, way: str, code: str
+) -> None:
+    operation = "generate" if engine == STABILITY else "edit"
+    providers.will(ENGINES[engine], way)
+    assert failed(home, engine, operation) == code
+    assert len(providers.asked(ENGINES[engine])) == 1
+
+
+EMPTY = [
+    (GOOGLE, "no_image", "no_image"),
+    (GOOGLE, "words", "no_image"),
+    (GOOGLE, "nothing", "no_image"),
+    (GOOGLE, "cut_short", "provider_error"),
+    (OPENAI, "empty", "no_image"),
+    (STABILITY, "empty", "no_image"),
+]
+
+
+@pytest.mark.parametrize(("engine", "way", "code"), EMPTY)
+def test_answer_without_a_picture_is_asked_for_once_more(
+    home: EngineHouse, providers: Providers, engine: str, way: str, code: str
+) -> None:
+    operation = "generate" if engine == STABILITY else "edit"
+    providers.will(ENGINES[engine], way, way)
+    assert failed(home, engine, operation) == code
+    assert len(providers.asked(ENGINES[engine])) == 2
+
+
+@pytest.mark.parametrize("engine", [GOOGLE, OPENAI, STABILITY, FAL])
+@pytest.mark.parametrize("way", ["quota", "down"])
+def test_provider_that_has_no_time_is_asked_again(
+    home: EngineHouse, providers: Providers, engine: str, way: str
+) -> None:
+    operation = "generate" if engine == STABILITY else "edit"
+    images = [] if operation == "generate" else [ROOM]
+    providers.will(ENGINES[engine], way)
+    job = home.done(operation, *images, engine=engine, prompt="It.")
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    providers.will(ENGINES[engine], way, way, way)
+    code = {"quota": "provider_rate_limited", "down": "provider_unavailable"}[way]
+    assert failed(home, engine, operation) == code
+    assert len(providers.asked(ENGINES[engine])) == 5
+
+
+@pytest.mark.parametrize("engine", [GOOGLE, OPENAI, STABILITY, FAL])
+def test_lost_answer_is_asked_for_once_more_and_never_again(
+    home: EngineHouse, providers: Providers, engine: str
+) -> None:
+    """The connection breaks after the request was read: it may have been paid."""
+    operation = "generate" if engine == STABILITY else "edit"
+    providers.will(ENGINES[engine], "cut", "cut", "cut", "cut")
+    assert failed(home, engine, operation) == "provider_unavailable"
+    assert len(providers.asked(ENGINES[engine])) == 2
+    providers.will(ENGINES[engine])
+    home.done(operation, *([] if operation == "generate" else [ROOM]), engine=engine,
+              prompt="Well again.")  # fmt: skip
+
+
+def test_provider_that_is_silent_is_left_in_time(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will(GOOGLE, "hang", "hang")
+    assert failed(home, GOOGLE) == "provider_timeout"
+    assert len(providers.asked(GOOGLE)) == 2
+
+
+def test_queue_that_never_ends_is_left_and_the_request_cancelled(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will("fal GET", *["wait"] * 100)
+    assert failed(home, FAL) == "provider_timeout"
+    assert [one.cancelled for one in providers.queue.values()] == [True]
+    assert len(providers.asked("fal")) == 1
+
+
+@pytest.mark.parametrize(
+    ("ways", "code", "requests"),
+    [
+        (["ok", "ok", "failed"], "provider_error", 2),
+        (["ok", "ok", "ok", "nsfw"], "content_blocked", 1),
+        (["ok", "ok", "ok", "nothing"], "no_image", 2),
+        (["ok", "ok", "ok", "blocked"], "content_blocked", 1),
+        (["ok", "ok", "ok", "inside"], "provider_error", 1),
+        (["ok", "ok", "ok", "elsewhere"], "provider_error", 1),
+        (["ok", "ok", "ok", "lost"], "fetch_failed", 1),
+    ],
+)
+def test_queued_request_that_fails_has_its_code(
+    home: EngineHouse,
+    providers: Providers,
+    ways: list[str],
+    code: str,
+    requests: int,
+) -> None:
+    """Addresses inside our network, also by a redirect, are never reached."""
+    providers.will("fal GET", *(ways * 3))
+    if code == "fetch_failed":
+        # The request has ended well: it is asked for again, and never sent again.
+        providers.will("fal GET", *ways, *["ok", "lost"] * 5)
+    assert failed(home, FAL) == code
+    assert len(providers.asked("fal")) == requests
+
+
+@pytest.mark.parametrize(
+    ("engine", "provider"), [(GOOGLE, "google"), ("openai-compatible", "compatible")]
+)
+def test_damaged_picture_is_the_providers_fault(
+    home: EngineHouse, providers: Providers, engine: str, provider: str
+) -> None:
+    providers.will(provider, "damaged")
+    assert failed(home, engine) == "provider_error"
+
+
+def test_looks_at_the_queue_may_fail_now_and_then(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will("fal GET", "wait", "down", "cut", "wait", "down", "ok")
+    job = home.done("edit", ROOM, engine=FAL, prompt="It.")
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert len(providers.asked("fal")) == 1
+
+
+def test_provider_that_fails_again_and_again_is_left_alone_for_a_while(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will("compatible", *["down"] * 50)
+    for _ in range(3):
+        assert failed(home, "openai-compatible") == "provider_unavailable"
+    # Nine runs, of which the circuit let through five, and then one after each pause.
+    assert 5 <= len(providers.asked("compatible")) < 9
+    providers.will("compatible")
+
+    def is_well() -> bool | None:
+        job = home.done("edit", ROOM, engine="openai-compatible", prompt="It.")
+        return job["status"] == "succeeded" or None
+
+    eventually(is_well, within_s=20)
+
+
+def test_key_that_is_refused_leaves_the_provider_open_to_others(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will(OPENAI, *["bad_key"] * 8)
+    for _ in range(8):
+        assert failed(home, OPENAI) == "provider_account"
+    job = home.done("edit", ROOM, engine=OPENAI, prompt="It.")
+    assert job["status"] == "succeeded"
