@@ -34,6 +34,12 @@ SAMPLES = (
 )
 FIRST = ("removebg", "smart-mask", "edit", "generate", "upscale", "white-balance")
 """The operations that people come for; the others follow by name."""
+ORDER = (
+    "prompt task negative_prompt scale width height fit enlarge unit x y trim"
+    " color gradient bg_color crop crop_margin add_shadow channels size model"
+    " auto border_adjustment blur format quality lossless"
+).split()
+"""Parameters in the order of their fields, those that are asked for most first."""
 START: dict[str, dict[str, Any]] = {
     "smart-mask": {"auto": True},
     "generate": {"prompt": "A red fox in fresh snow, in the first light of the day"},
@@ -56,6 +62,7 @@ class Playground(PersonPage):
             "limits": catalogue.limits(),
             "available": credits_text(available),
             "start": START,
+            "order": ORDER,
             "errors": {code: said.text for code, said in words.ERRORS.items()},
         }
         return self.show(

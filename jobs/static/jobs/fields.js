@@ -9,7 +9,20 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const TITLES = {
+  add_shadow: "Shadow",
+  bg_color: "Background colour",
+  bg_image: "Background image",
+  channels: "Result",
+  dpr: "Pixel ratio",
+  icc: "Colour profile",
+  max_bytes: "Largest file, in bytes",
+  n: "How many",
+  roi: "Region",
+};
+
 const title = (name) => {
+  if (name in TITLES) return TITLES[name];
   const words = name.replaceAll("_", " ");
   return words[0].toUpperCase() + words.slice(1);
 };

@@ -59,6 +59,9 @@ const REASONS = {
   weights_missing: "Its model is not installed here.",
   license_not_acknowledged: "Its licence has not been accepted here.",
   provider_key_missing: "No provider key is set for it here.",
+  extra_missing: "What it needs is not installed here.",
+  loading: "It is being loaded right now. A job waits until it is there.",
+  load_failed: "It could not be loaded. A job waits until it can.",
 };
 
 function showAvailability() {
@@ -68,6 +71,12 @@ function showAvailability() {
     ?? "No worker is up for this engine right now. A job waits until one comes.";
 }
 
+/** Schemas come without an order of their own: what is asked for most stands first. */
+function rank(name) {
+  const place = setup.order.indexOf(name);
+  return place < 0 ? setup.order.length : place;
+}
+
 const takesPoints = () => "points" in (state.engine.parameters.properties ?? {});
 
 function buildFields() {
@@ -75,6 +84,7 @@ function buildFields() {
   const start = setup.start[operation().name] ?? {};
   state.fields = Object.entries(properties)
     .filter(([, schema]) => isOpen(schema))
+    .sort(([one], [other]) => rank(one) - rank(other))
     .map(([name, schema]) => field(name, schema, start[name]));
   const hidden = takesPoints() ? ["points", "labels"] : [];
   const plain = state.fields.filter((one) => !one.isOutput);
