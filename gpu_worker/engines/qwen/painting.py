@@ -7,6 +7,7 @@ step once nobody waits for any of its pictures.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from gpu_worker.engines.qwen.adapters import Adapters
 from gpu_worker.engines.qwen.edit import TASK_PROMPTS
 from gpu_worker.errors import EngineFailed, EngineUnavailable, Stopped, WorkerError
 from gpu_worker.pixels import Pixels
+
+logger = logging.getLogger("gpu_worker.engines.qwen")
 
 MOST_SEED = 2**31
 NOTHING = " "
@@ -246,13 +249,18 @@ class Watch:
         """The pipeline's callback. Raises Abandoned."""
         self._keep_pace()
         if all(self._hooks.cancelled(job.item) for job in self._jobs.values()):
-            raise Abandoned
+            self._abandon(step)
         for key, job in self._jobs.items():
             assert job.wish is not None
             done = len(job.pictures) * job.wish.steps
             done += self._counts[key] * (step + 1)
             self._hooks.progress(job.item, done, job.steps, "painting")
         return tensors
+
+    def _abandon(self, step: int) -> None:
+        for job in self._jobs.values():
+            logger.info("job %s: abandoned at step %s", job.item.job_id, step + 1)
+        raise Abandoned
 
     def _keep_pace(self) -> None:
         """The callback comes when a step's work is queued: wait until the step before
