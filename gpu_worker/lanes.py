@@ -210,6 +210,8 @@ class DeviceLane:
 
     def _run_once(self, batch: Batch) -> Answers:
         assert self._engine is not None
+        if all(_is_late(errand) for errand in batch.errands):
+            raise LimitExceeded
         items = [item_of(errand) for errand in batch.errands]
         hooks = DeviceHooks({e.item["job_id"]: e for e in batch.errands})
         began = time.monotonic()
@@ -223,7 +225,8 @@ class DeviceLane:
             "engine_ms": round((time.monotonic() - began) * 1000),
             "together": len(items),
         }
-        return [_device_answer(outcome) | shared for outcome in outcomes]
+        pairs = zip(batch.errands, outcomes, strict=False)
+        return [_device_answer(*pair) | shared for pair in pairs]
 
     def _did_not_fit(self, batch: Batch) -> None:
         devices.free_memory()
@@ -240,7 +243,9 @@ class DeviceHooks:
         self._errands[item.job_id].heard({"progress": said})
 
     def cancelled(self, item: Item) -> bool:
-        return self._errands[item.job_id].stopped
+        """Also when its time is over: an engine that asks need not be killed for it."""
+        errand = self._errands[item.job_id]
+        return errand.stopped or _is_late(errand)
 
     def checkpoint(self, item: Item, text: str) -> None:
         self._errands[item.job_id].heard({"checkpoint": [item.job_id, text]})
@@ -288,7 +293,18 @@ def _fail(errands: Sequence[Errand], error: Exception) -> None:
         logger.error("a run failed", exc_info=error)
         error = EngineFailed()
     for errand in errands:
-        errand.future.set_exception(Stopped() if errand.stopped else error)
+        errand.future.set_exception(_for(errand, error))
+
+
+def _for(errand: Errand, error: WorkerError) -> WorkerError:
+    """The error as it concerns this errand: what has stopped by itself was late."""
+    if errand.stopped:
+        return Stopped()
+    return LimitExceeded() if isinstance(error, Stopped) else error
+
+
+def _is_late(errand: Errand) -> bool:
+    return time.monotonic() > errand.deadline
 
 
 def _load_error(error: Exception) -> WorkerError:
@@ -346,5 +362,7 @@ def make_item(operation: str, values: dict[str, Any], arrays: dict[str, Any]) ->
     )
 
 
-def _device_answer(outcome: DeviceOutcome) -> dict[str, Any]:
-    return {"made" if isinstance(outcome, Arrays) else "error": outcome}
+def _device_answer(errand: Errand, outcome: DeviceOutcome) -> dict[str, Any]:
+    if isinstance(outcome, Arrays):
+        return {"made": outcome}
+    return {"error": _for(errand, outcome)}

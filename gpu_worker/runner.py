@@ -59,6 +59,8 @@ from gpu_worker.standing import Standing
 logger = logging.getLogger("gpu_worker.runner")
 
 LEAST_PATIENCE_S = 0.25
+LAST_STEP_S = 3.0
+"""What a run on a device gets beyond its limit to notice by itself that it is over."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -186,7 +188,7 @@ class Runner:
     def _is_overdue(self, work: Work, now: float) -> bool:
         # What waits for others has lanes that leave it behind by themselves.
         placement = registry.engine_class(work.key).placement
-        return work.deadline < now and placement == "device"
+        return work.deadline + LAST_STEP_S < now and placement == "device"
 
     def _take_up(self, works: Sequence[Work]) -> None:
         try:

@@ -22,7 +22,7 @@ from gpu_worker.engines.base import (
     Picture,
     Result,
 )
-from gpu_worker.errors import EngineUnavailable, InvalidImage, OutOfMemory
+from gpu_worker.errors import EngineUnavailable, InvalidImage, OutOfMemory, Stopped
 
 TEXT = "text/plain"
 
@@ -220,6 +220,10 @@ class Model(OnDevice):
             raise RuntimeError("CUDA error: out of memory")
         if first.get("do") == "lose":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        while first.get("do") == "step":
+            time.sleep(0.02)
+            if hooks.cancelled(batch[0]):
+                raise Stopped
         kinds = sorted({item.parameters.get("kind", "") or "-" for item in batch})
         seen = {"batch": len(batch), "kinds": kinds, "loads": Model.loads}
         return [Arrays(arrays={}, details=seen) for _ in batch]

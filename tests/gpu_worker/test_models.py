@@ -158,6 +158,16 @@ def test_job_that_does_not_fit_alone_is_out_of_memory(
     assert ended.report.failure.code == "out_of_memory"
 
 
+def test_run_that_asks_ends_by_itself_when_its_time_is_over(
+    model: Platform, standing_model: Any, send: Any
+) -> None:
+    job = model.job("model", parameters={"do": "step"}, run_limit_s=1)
+    standing_model[1].send(job)
+    [ended] = model.ended(job)
+    assert ended.report.failure.code == "limit_exceeded"
+    assert send(*jobs_of(model, 1))
+
+
 def test_lost_device_ends_the_worker_and_leaves_its_jobs_to_others(
     start_worker: Any, platform: Platform
 ) -> None:
