@@ -18,7 +18,12 @@ ADMIN = "/admin/"
 
 
 def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
-    """Put the policy of a page on its answer, unless the view has set one itself."""
+    """Put the policy of a page on its answer, unless the view has set one itself.
+
+    Django's own pages about bugs, for developers, write their styles in line.
+    """
+    if settings.DEBUG and answer.status_code >= 400:
+        return
     if HEADER not in answer:
         answer[HEADER] = policy(admin=request.path_info.startswith(ADMIN))
 

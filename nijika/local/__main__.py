@@ -28,7 +28,7 @@ def main(command: str) -> int:
 
 def run() -> int:
     print("Starting nijika …", flush=True)
-    with Stack(port=_port()) as stack:
+    with Stack(port=_port(), development_sign_in=True) as stack:
         _print_welcome(stack)
         while True:
             stack.check()
@@ -40,6 +40,7 @@ def _print_welcome(stack: Stack) -> None:
         f"""
 nijika runs at {stack.url} (Ctrl-C stops it)
 
+  pages  {stack.url}/sign-in{_who(stack)}
   key    {stack.key}
   docs   {stack.url}/api/v1/docs
 
@@ -48,6 +49,10 @@ nijika runs at {stack.url} (Ctrl-C stops it)
 """,
         flush=True,
     )
+
+
+def _who(stack: Stack) -> str:
+    return "  (choose who you are there)" if stack.provider else ""
 
 
 def _port() -> int | None:

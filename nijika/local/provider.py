@@ -53,7 +53,7 @@ class Provider:
         self.asked: list[tuple[str, Fields]] = []
         self.people: dict[str, Person] = {}
         self._local_user = local_user
-        self._grants: dict[str, Grant] = {}
+        self._grants: dict[str, Grant] = {}  # of codes, then of tokens
         handler = type("Handler", (_Handler,), {"site": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
@@ -133,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
-        self._serve(dict(parse_qsl(self.rfile.read(size).decode())))
+        self._serve(
+            dict(parse_qsl(self.rfile.read(size).decode(), keep_blank_values=True))
+        )
 
     def log_message(self, format: str, *values: Any) -> None:
         """Nothing: who runs it reads other things."""
@@ -156,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not known or fields.get("response_type", "code") != "code":
             self._answer(404, {"message": "no such application"})
         elif self.command == "POST":
-            self._decide(provider, fields, self.site.people.get(fields["login"]))
+            self._decide(
+                provider, fields, self.site.people.get(fields.get("login", ""))
+            )
         elif self.site.chosen or self.site.denies:
             self._decide(provider, fields, self.site.chosen)
         else:

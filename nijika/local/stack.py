@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nijika.local import servers
+from nijika.local.provider import Provider
 from nijika.local.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ HEALTHY_WITHIN_S = 60.0
 HOPELESS_CRASHES = 4
 """A program that crashed so often before anything was healthy will not come up."""
 USER = "you@example.org"
+TRUE = ("true", "on", "ok", "y", "yes", "1")
 STOP_EACH_S = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,6 +55,7 @@ class Stack:
 
     `environment` is that of this process unless given; `settings` are variables that
     go before all others. Tests and benches use stacks of their own, in other folders.
+    `development_sign_in` lets people in through a stand-in for the providers.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
         durable: bool = True,
+        development_sign_in: bool = False,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(exist_ok=True)
@@ -73,6 +77,7 @@ class Stack:
         self.key = ""
         self.postgres: servers.Server | None = None
         self.redis: servers.Server | None = None
+        self.provider: Provider | None = None
         self.supervisor: Supervisor
         self._procfile = procfile
         self._port = port
@@ -80,6 +85,7 @@ class Stack:
         self._given = dict(os.environ if environment is None else environment)
         self._settings = dict(settings or {})
         self._durable = durable
+        self._development_sign_in = development_sign_in
         self._lock: TextIO | None = None
 
     def __enter__(self) -> Stack:
@@ -108,6 +114,9 @@ class Stack:
             # Workers hand their jobs back over the link, so the web goes after them.
             others = [name for name in self.supervisor.programs if name != "web"]
             self.supervisor.stop([others, ["web"]], timeout_s=STOP_EACH_S)
+        if self.provider is not None:
+            self.provider.__exit__()
+            self.provider = None
         for server in (self.redis, self.postgres):
             if server is not None:
                 server.stop(timeout_s=2)
@@ -181,10 +190,25 @@ class Stack:
             "NIJIKA_RATE_LIMITS": "false",
             "PYTHONUNBUFFERED": "1",
         }
+        if self._may_stand_in():
+            self.provider = Provider(local_user=USER).__enter__()
+            ours["NIJIKA_DEBUG"] = "true"
+            ours["NIJIKA_DEVELOPMENT_SIGN_IN"] = self.provider.url
         chosen = {k: v for k, v in self._given.items() if k.startswith("NIJIKA_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{self._given.get('PATH', '')}"
         here = {"PATH": path, "NIJIKA_PORT": str(port)}
         return self._given | ours | chosen | self._settings | here
+
+    def _may_stand_in(self) -> bool:
+        """Whether signing in leads to a stand-in: it is asked for, and the environment
+        neither names a real provider nor switches debugging off."""
+        chosen = self._given | self._settings
+        real = ("NIJIKA_GITHUB_CLIENT_ID", "NIJIKA_GITLAB_CLIENT_ID")
+        return (
+            self._development_sign_in
+            and not any(chosen.get(name) for name in real)
+            and chosen.get("NIJIKA_DEBUG", "true").lower() in TRUE
+        )
 
     def _secret(self, name: str) -> str:
         path = self.folder / name

@@ -10,6 +10,12 @@ from psycopg.pq import ConnStatus
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    @property
+    def queries_logged(self) -> bool:
+        """Only where somebody asks: debugging is on in `make run`, and shall not keep
+        the text of each query, nor make it slower."""
+        return bool(self.force_debug_cursor)
+
     def is_usable(self) -> bool:
         if self.connection is None:
             return False
