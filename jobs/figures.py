@@ -93,7 +93,8 @@ class Hour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """`jobs` is what the database estimates; the others are exact."""
+    """`jobs` is exact below NEWEST, and above it what the database estimates; the
+    others are exact."""
 
     users: int
     suspended: int
@@ -164,7 +165,7 @@ def by_hour() -> list[Hour]:
 
 def totals() -> Totals:
     """Reads a row per user."""
-    [row] = _rows(_TOTALS)
+    [row] = _rows(_TOTALS, {"newest": NEWEST})
     return Totals(**dict(zip(Totals.__slots__, row, strict=True)))
 
 
@@ -172,7 +173,7 @@ def _gone() -> float:
     return float(settings.WORKER_GONE_S)
 
 
-def _rows(query: str, values: Sequence[Any] = ()) -> list[Any]:
+def _rows(query: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         return list(cursor.fetchall())
@@ -253,11 +254,14 @@ GROUP BY hour ORDER BY hour
 """
 
 _TOTALS = """
-SELECT users, suspended, (
-        SELECT greatest(reltuples, 0)::bigint FROM pg_class
-        WHERE oid = 'jobs_job'::regclass
-    ), available, held
+SELECT users, suspended, CASE
+    WHEN jobs < %(newest)s THEN jobs
+    ELSE greatest(jobs, (
+        SELECT reltuples::bigint FROM pg_class WHERE oid = 'jobs_job'::regclass
+    )) END, available, held
 FROM (
+    SELECT count(*) AS jobs FROM (SELECT FROM jobs_job LIMIT %(newest)s) AS job
+) AS work, (
     SELECT count(*) AS users, count(suspended_at) AS suspended FROM accounts_user
 ) AS people, (
     SELECT coalesce(sum(available), 0) AS available, coalesce(sum(held), 0) AS held

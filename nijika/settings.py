@@ -29,6 +29,7 @@ APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
+    "nijika.staff.apps.StaffConfig",
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -43,7 +44,6 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "drf_spectacular_sidecar",
     "nijika",
-    "nijika.staff.apps.StaffConfig",
     "accounts",
     "billing",
     "jobs",
@@ -112,6 +112,7 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = env.bool("NIJIKA_STATIC_FROM_SOURCE", True)
 STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
 UNFOLD = look.UNFOLD
+FORMAT_MODULE_PATH = "nijika.staff.formats"
 
 # The database. Threads hold their connections; `lock_timeout` bounds every wait for a
 # row, so that one locked wallet is an error for its owner and not a stall for others.

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.contrib import messages
+from django.contrib.admin.utils import (
+    display_for_value,
+    flatten,
+    label_for_field,
+    lookup_field,
+)
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
@@ -40,8 +48,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
     sortable_by = ()
     show_facets = 0
     actions_selection_counter = True
-    change_form_outer_before_template = "staff/acts.html"
-    change_form_outer_after_template = "staff/panels.html"
+    change_form_template = "staff/change_form.html"
 
     # The list
 
@@ -105,12 +112,31 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         row = self.get_object(request, object_id) if object_id else None
-        extra = {"panels": self.panels if row else "", "show_history": False}
+        extra: dict[str, Any] = {"show_history": False}
         if row is not None:
-            extra |= {"acts": self._buttons(request, row)}
+            extra |= {"acts": self._buttons(request, row), "panels": self.panels}
+            if not self.has_change_permission(request, row):
+                extra |= {"facts": self._facts(row), "only_shown": True}
             extra |= self.more_about(request, row)
         extra |= extra_context or {}
         return super().changeform_view(request, object_id, form_url, extra)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """What cannot be changed is shown among the facts, not as a form."""
+        if obj is not None and not self.has_change_permission(request, obj):
+            return ()
+        return super().get_fieldsets(request, obj)
+
+    def _facts(self, row: Model) -> list[tuple[str, Any]]:
+        """The columns of `fields`, as lists show them."""
+        found = []
+        for name in flatten(self.fields or ()):
+            field, _, value = lookup_field(name, row, self)
+            if field is not None and field.is_relation:
+                value = getattr(row, field.name)
+            shown = display_for_value(value, "-", isinstance(value, bool))
+            found.append((str(label_for_field(name, self.model, self)), shown))
+        return found
 
     def more_about(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {}
@@ -222,6 +248,14 @@ def labelled(title: str, colours: Mapping[str, str]) -> Callable[[Method], Metho
         return method
 
     return mark
+
+
+def short(row_id: UUID) -> str:
+    """An id by its ends: where it is in time, and what tells it from its neighbours.
+    The whole one is its title."""
+    text = str(row_id)
+    mark = '<span class="staff-mono" title="{}">{}…{}</span>'
+    return format_html(mark, text, text[:8], text[-6:])
 
 
 class Choice(DropdownFilter):  # type: ignore[misc]

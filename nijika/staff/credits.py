@@ -11,6 +11,8 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from billing import ledger
@@ -20,7 +22,7 @@ from billing.models import Entry, Price, Wallet
 from nijika.errors import Conflict
 from nijika.staff import audit, finding
 from nijika.staff.acts import Deed, ReasonForm
-from nijika.staff.base import StaffAdmin, choice, labelled, narrow
+from nijika.staff.base import StaffAdmin, choice, labelled, narrow, short
 from nijika.staff.keyset import SEARCH, Walk
 
 
@@ -99,7 +101,7 @@ class EntryAdmin(StaffAdmin):
         "moved_held",
         "available_after",
         "held_after",
-        "reference",
+        "of_what",
         "note",
         "created_by",
     )
@@ -148,6 +150,14 @@ class EntryAdmin(StaffAdmin):
     def kind_label(self, entry: Entry) -> str:
         return entry.kind
 
+    @admin.display(description="reference")
+    def of_what(self, entry: Entry) -> str:
+        job_id = finding.id_of(entry.reference)
+        if job_id is None:
+            return entry.reference
+        link = reverse("admin:jobs_job_change", args=[job_id])
+        return format_html('<a href="{}">{}</a>', link, short(job_id))
+
     @admin.display(description="amount")
     def moved(self, entry: Entry) -> str:
         return f"{entry.amount:+.4f}"
@@ -165,9 +175,13 @@ def _wallet_of(user_ids: list[int]) -> dict[str, Any]:
 class PriceAdmin(StaffAdmin):
     """A change holds for jobs that are submitted a second later; the log has both."""
 
-    list_display = ("operation", "engine", "credits", "updated_at")
+    list_display = ("operation", "engine_name", "own_key", "credits", "updated_at")
     list_display_links = ("operation",)
     time_field = "updated_at"
+
+    @admin.display(description="engine")
+    def engine_name(self, price: Price) -> str:
+        return price.engine or "any"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_price")

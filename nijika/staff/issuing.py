@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from unfold.widgets import (
+    INPUT_CLASSES,
     UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
@@ -33,8 +33,12 @@ class KeyForm(ReasonForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None means all.",
     )
-    expires_at = forms.SplitDateTimeField(
-        required=False, widget=UnfoldAdminSplitDateTimeWidget, label="Expires (UTC)"
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Expires (UTC)",
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "class": " ".join(INPUT_CLASSES)}
+        ),
     )
     field_order = ("name", "test", "scopes", "expires_at", "reason")
 

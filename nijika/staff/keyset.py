@@ -125,7 +125,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
             self.older = str(self.edge.pk)
             self.back_to = getattr(self.edge, self.model_admin.time_field, "")
         self.result_list = shown
-        self.result_count, self.full_result_count = len(shown), None
+        self.result_count = self.full_result_count = len(shown)
         self.show_full_result_count, self.show_admin_actions = False, bool(shown)
         self.can_show_all = self.multi_page = False
         self.page_num, self.paginator = 1, OnePage(shown, self.list_per_page)

@@ -36,11 +36,13 @@ def _group(title: str, *entries: dict[str, Any]) -> dict[str, Any]:
 
 
 MENU = [
-    _group(
-        "",
-        _entry("System", "monitoring", "index"),
-        _entry("Live", "pulse_alert", "live"),
-    ),
+    {
+        "title": "",
+        "items": [
+            _entry("System", "monitoring", "index"),
+            _entry("Live", "pulse_alert", "live"),
+        ],
+    },
     _group(
         "People",
         _entry("Users", "group", "accounts_user_changelist"),
@@ -85,7 +87,7 @@ UNFOLD: dict[str, Any] = {
     "COLORS": {"primary": VIOLET},
     "STYLES": [lambda request: static("staff/staff.css")],
     "SIDEBAR": {
-        "show_search": False,
+        "show_search": True,
         "command_search": True,
         "show_all_applications": False,
         "navigation": MENU,

@@ -15,7 +15,7 @@ from jobs.webhooks import deliveries, endpoints
 from jobs.webhooks.endpoints import Owner
 from nijika.staff import audit, finding
 from nijika.staff.acts import Act, Deed
-from nijika.staff.base import Mode, StaffAdmin, choice, labelled, narrow
+from nijika.staff.base import Mode, StaffAdmin, choice, labelled, narrow, short
 from nijika.staff.keyset import Walk
 from nijika.staff.work import by_id, of_user
 
@@ -107,7 +107,7 @@ class WebhookEndpointAdmin(StaffAdmin):
 
 class WebhookDeliveryAdmin(StaffAdmin):
     list_display = (
-        "id",
+        "short_id",
         "type",
         "status_label",
         "whose",
@@ -155,6 +155,10 @@ class WebhookDeliveryAdmin(StaffAdmin):
     @labelled("status", {"pending": "info", "delivered": "success", "failed": "danger"})
     def status_label(self, delivery: WebhookDelivery) -> str:
         return delivery.status
+
+    @admin.display(description="delivery")
+    def short_id(self, delivery: WebhookDelivery) -> str:
+        return short(delivery.pk)
 
     @admin.display(description="user")
     def whose(self, delivery: WebhookDelivery) -> str:

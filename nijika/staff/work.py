@@ -25,7 +25,7 @@ from nijika import request_ids
 from nijika.errors import Conflict, NijikaError
 from nijika.staff import audit, finding
 from nijika.staff.acts import Act, Deed
-from nijika.staff.base import Choice, Mode, StaffAdmin, choice, labelled, narrow
+from nijika.staff.base import Choice, Mode, StaffAdmin, choice, labelled, narrow, short
 from nijika.staff.keyset import SEARCH, Walk
 
 COLOURS = {
@@ -176,14 +176,12 @@ class Queue(Choice):
 
 class JobAdmin(StaffAdmin):
     list_display = (
-        "id",
+        "short_id",
         "status_label",
-        "operation",
-        "engine",
+        "does",
         "user",
         "mode",
         "error_code",
-        "price",
         "charged",
         "created_at",
         "took",
@@ -297,6 +295,15 @@ class JobAdmin(StaffAdmin):
             },
         }
 
+    @admin.display(description="job")
+    def short_id(self, job: Job) -> str:
+        return short(job.pk)
+
+    @admin.display(description="operation")
+    def does(self, job: Job) -> str:
+        more = f" +{len(job.then)}" if job.then else ""
+        return f"{job.operation}/{job.engine}{more}"
+
     @labelled("status", COLOURS)
     def status_label(self, job: Job) -> str:
         return job.status
@@ -318,7 +325,7 @@ class JobAdmin(StaffAdmin):
 
 
 class BatchAdmin(StaffAdmin):
-    list_display = ("id", "user", "mode", "size", "created_at", "completed_at")
+    list_display = ("short_id", "user", "mode", "size", "created_at", "completed_at")
     list_filter = (Mode, narrow("user"))
     list_select_related = ("user",)
     search_fields = ("id",)
@@ -341,6 +348,10 @@ class BatchAdmin(StaffAdmin):
             "all_jobs": f"{link}?{urlencode({'batch': str(row.pk)})}",
         }
 
+    @admin.display(description="batch")
+    def short_id(self, batch: Batch) -> str:
+        return short(batch.pk)
+
     @labelled("mode", {"live": "", "test": "warning"})
     def mode(self, batch: Batch) -> str:
         return "test" if batch.test else "live"
@@ -348,12 +359,11 @@ class BatchAdmin(StaffAdmin):
 
 class UploadAdmin(StaffAdmin):
     list_display = (
-        "id",
+        "short_id",
         "user",
         "content_type",
         "size_bytes",
-        "width_px",
-        "height_px",
+        "size_px",
         "created_at",
         "ready_at",
         "expires_at",
@@ -371,6 +381,14 @@ class UploadAdmin(StaffAdmin):
 
     def walk(self, asked: Mapping[str, str]) -> Walk:
         return by_id(asked) or of_user(asked, by="expires_at") or Walk()
+
+    @admin.display(description="upload")
+    def short_id(self, upload: Upload) -> str:
+        return short(upload.pk)
+
+    @admin.display(description="size")
+    def size_px(self, upload: Upload) -> str:
+        return f"{upload.width_px} x {upload.height_px}" if upload.ready_at else ""
 
 
 class RenditionUseAdmin(StaffAdmin):

@@ -1,7 +1,9 @@
 import json as encoder
+from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.template.defaultfilters import capfirst
 
 register = template.Library()
 
@@ -10,3 +12,16 @@ register = template.Library()
 def json(value: Any) -> str:
     """The value as JSON to read; the template escapes it."""
     return encoder.dumps(value, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def many(value: int | Decimal) -> str:
+    """A number in groups of three digits; credits with two places."""
+    text = f"{value:,.2f}" if isinstance(value, Decimal) else f"{value:,}"
+    return text.replace(",", "\N{NO-BREAK SPACE}")
+
+
+@register.filter
+def headline(part: Any) -> str:
+    """The name of a table begins with a capital; a row is called what it is called."""
+    return str(capfirst(part)) if isinstance(part, str) else str(part)
