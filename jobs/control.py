@@ -15,7 +15,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -26,7 +26,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import batches, control_signs, leaving, retention, statistics
 from jobs.dispatch import Dispatcher
-from jobs.news import ENDS, FETCHES, WORK, Listener
+from jobs.news import ALL_QUEUES, ENDS, FETCHES, WORK, Listener
 from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
@@ -63,12 +63,17 @@ class Work(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """`begin` makes the work and touches nothing; a turn comes every `every_s`, and at
-    news on the channel that it `hears`."""
+    news on the channel that it `hears` (of its `queue`, if it has one)."""
 
     name: str
     begin: Callable[[], Work]
     every_s: float
     hears: str = ""
+    queue: str = ""
+
+    def is_meant(self, words: Sequence[str]) -> bool:
+        """Whether news of these words may mean something to do."""
+        return not self.queue or self.queue in words or ALL_QUEUES in words
 
 
 class Turning(threading.Thread):
@@ -159,7 +164,9 @@ class Control:
     def _listener(self, channel: str) -> Listener:
         hearing = [one for one in self._turning if one.loop.hears == channel]
         return Listener(
-            lambda ids: _wake(hearing), lambda up: _wake(hearing), channel=channel
+            lambda words: _wake(one for one in hearing if one.loop.is_meant(words)),
+            lambda up: _wake(hearing),
+            channel=channel,
         )
 
     def _give_signs(self) -> None:
@@ -214,6 +221,7 @@ def _dispatch() -> list[Loop]:
             begin=partial(Dispatcher, queue),
             every_s=settings.POLL_S,
             hears=WORK,
+            queue=queue,
         )
         for queue in settings.QUEUES
     ]

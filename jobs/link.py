@@ -91,9 +91,12 @@ def handle(call: Call) -> Answer:
         _announce(call)
     if call.measures:
         _keep_measures(call)
-    news.announce_soon(stored.changed)
+    # A worker's jobs are those of its queue.
+    queues = [call.queue]
+    news.announce_soon(stored.changed, queues=queues)
     news.announce_soon(heard.changed - stored.changed, to=[news.CHANGES])
-    news.announce_soon(heard.returned - stored.changed, to=[news.WORK])
+    returned = heard.returned - stored.changed
+    news.announce_soon(returned, to=[news.WORK], queues=queues)
     return _answer(call, heard, stored, called)
 
 

@@ -158,7 +158,10 @@ def _end(answer: Answer) -> Accepted | NijikaError:
 def on_accepted(accepted: Sequence[Accepted]) -> None:
     """After a commit: wake who goes on with the jobs, and remember what is left."""
     made = [one.job for one in accepted if not one.replayed]
-    news.announce((j.id for j in made if not j.waiting_fetches), to=[news.WORK])
+    ready = [job for job in made if not job.waiting_fetches]
+    news.announce(
+        (job.id for job in ready), to=[news.WORK], queues=(job.queue for job in ready)
+    )
     news.announce((j.id for j in made if j.waiting_fetches), to=[news.FETCHES])
     for one in accepted:
         _remember(one.job.user_id, one.available)

@@ -235,8 +235,8 @@ class Room:
 
     # News
 
-    def _heard(self, ids: list[UUID]) -> None:
-        if mine := [one for one in ids if one in self._waiters]:
+    def _heard(self, words: list[str]) -> None:
+        if mine := [one for one in news.ids(words) if one in self._waiters]:
             with self._lock:
                 self._named.update(mine)
             self._wake.set()

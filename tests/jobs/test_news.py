@@ -29,7 +29,9 @@ class Heard:
     def __init__(self) -> None:
         self.calls: list[list[UUID]] = []
         self.states: list[bool] = []
-        self.listener = news.Listener(self.calls.append, self.states.append)
+        self.listener = news.Listener(
+            lambda words: self.calls.append(news.ids(words)), self.states.append
+        )
 
     @property
     def ids(self) -> set[UUID]:
@@ -131,9 +133,9 @@ def test_listener_ignores_payloads_that_are_no_ids(heard: Heard) -> None:
 
 
 def test_listener_whose_subscriber_raises_goes_on() -> None:
-    ids: list[UUID] = []
+    ids: list[str] = []
 
-    def stumble(found: list[UUID]) -> None:
+    def stumble(found: list[str]) -> None:
         ids.extend(found)
         if len(ids) == 1:
             raise RuntimeError("a subscriber's bug")
