@@ -11,6 +11,8 @@ on: the broker, its key prefix, JSON, the visibility timeout.
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from typing import Any
 from uuid import uuid4
 
@@ -58,46 +60,40 @@ class Publisher:
     def __init__(self, url: str | None = None) -> None:
         self._url = url
         self._connection: Any = None
-        self._producer: Any = None
+        self._channel: Any = None
 
     def depth(self, queue: str) -> int:
         """How many messages lie in a queue, copies and leftovers included."""
         try:
             self._connect()
-            return int(self._producer.channel.client.llen(queue))
+            return int(self._channel.client.llen(queue))
         except self._errors() as error:
             raise self._down(error) from error
 
     def publish(self, task: str, argument: Any, *, queue: str) -> None:
-        """Put a message that carries one JSON argument into a queue, once."""
+        """Put a message that carries one JSON argument into a queue, once.
+
+        As Celery's `send_task` would, but over the one client: that makes a new client
+        and declares the queue for each message, half of a lone job's way through here.
+        """
+        message = _message(task, argument, queue)
         try:
             self._connect()
-            app.send_task(
-                task,
-                args=[argument],
-                queue=queue,
-                # Copies of a message are messages of their own to Celery.
-                task_id=str(uuid4()),
-                producer=self._producer,
-                retry=False,
-                ignore_result=True,
-                # Celery would add a text form of the argument, for its own logs.
-                argsrepr="",
-            )
+            self._channel.client.lpush(queue, message)
         except self._errors() as error:
             raise self._down(error) from error
 
     def close(self) -> None:
         """Drop the connection; a later call makes a new one."""
-        connection, self._connection, self._producer = self._connection, None, None
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             connection.collect(SOCKET_TIMEOUT_S)
 
     def _connect(self) -> None:
-        if self._producer is None:
+        if self._channel is None:
             self._connection = app.connection_for_write(self._url)
             # The default channel is the one that heeds `max_retries`.
-            self._producer = app.amqp.Producer(self._connection.default_channel)
+            self._channel = self._connection.default_channel
 
     def _errors(self) -> tuple[type[Exception], ...]:
         known = (OperationalError, OSError)
@@ -113,3 +109,30 @@ class Publisher:
     def _down(self, error: Exception) -> BrokerDown:
         self.close()
         return BrokerDown(f"{type(error).__name__}: {error}")
+
+
+def _message(task: str, argument: Any, queue: str) -> str:
+    """A task message (Celery's protocol 2) as kombu keeps it in Redis.
+
+    Copies of a message are messages of their own, so each gets an id; `argsrepr` would
+    be a text form of the argument, for Celery's logs.
+    """
+    made = app.amqp.as_task_v2(
+        str(uuid4()), task, [argument], argsrepr="", ignore_result=True
+    )
+    body = json.dumps(made.body, separators=(",", ":"))
+    properties = made.properties | {
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "delivery_tag": str(uuid4()),
+        "priority": 0,
+        "body_encoding": "base64",
+    }
+    envelope = {
+        "body": b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": made.headers,
+        "properties": properties,
+    }
+    return json.dumps(envelope, separators=(",", ":"))
