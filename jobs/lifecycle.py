@@ -64,6 +64,11 @@ class Said:
         runs += [one.run for one in self.checkpoints]
         return {run.job_id for run in runs}
 
+    def is_lone_claim(self) -> bool:
+        """Whether it is one claim and nothing else: what most calls are."""
+        others = self.beats or self.checkpoints or self.hand_backs
+        return len(self.claims) == 1 and not others
+
     def about(self, jobs: Collection[str]) -> Said:
         """Only what is said about these jobs."""
         return replace(
@@ -134,6 +139,12 @@ def hear(said: Said) -> Heard:
         (said.hand_backs, (_HAND_BACK, times | hand_backs)),
         (said.hand_backs, (_LET_GO, hand_backs)),
     )
+    return _heard(granted, renewed, returned)
+
+
+def _heard(
+    granted: Sequence[sql.Row], renewed: Sequence[sql.Row], returned: Sequence[sql.Row]
+) -> Heard:
     progressed = {row[0] for row in renewed if row[3]}
     return Heard(
         granted={_run(row): _granted(row) for row in granted},
@@ -141,6 +152,19 @@ def hear(said: Said) -> Heard:
         changed=_ids(granted) | _ids(returned) | progressed,
         returned=_ids(returned),
     )
+
+
+def start_after(first: Statement, said: Said) -> tuple[sql.Row | None, Heard]:
+    """The row that `first` gives, and what comes of the lone claim in `said`: nothing
+    if there is no such row. One statement, which is a transaction where none is open.
+    """
+    query, parameters = first
+    values = _settings() | _runs(said.claims) | dict(parameters)
+    values |= {"worker": said.worker, "incarnation": said.incarnation}
+    [rows] = sql.run([(_START_AFTER.format(first=query), values)])
+    granted = [row for row in rows if row[0] is not None]
+    heard = _heard(granted, renewed=(), returned=())
+    return (rows[0][_STARTED_COLUMNS:] if rows else None), heard
 
 
 def start_many(worker: str, incarnation: int, claims: Sequence[Run]) -> set[Run]:
@@ -416,6 +440,7 @@ def _granted(row: sql.Row) -> Granted:
 # The statements
 
 KEPT_LIMIT_CHARACTERS = 100_000
+_STARTED_COLUMNS = 6
 
 _LOCK_RUNS_OF = """
 SELECT id::text FROM jobs_job WHERE worker = %(worker)s::text AND status = 'running'
@@ -459,8 +484,7 @@ SELECT id::text, user_id, test, charged FROM moved"""
 
 
 # Also those that run already: theirs was the answer that got lost.
-_START = f"""
-WITH moved AS (
+_STARTING = f"""moved AS (
     UPDATE jobs_job AS job
     SET status = 'running', attempt = said.attempt, claim = said.claim,
         worker = %(worker)s::text, incarnation = %(incarnation)s::bigint,
@@ -469,7 +493,7 @@ WITH moved AS (
         progress = NULL, position = NULL, not_before = NULL
     FROM {_SAID}
     WHERE {_SAID_JOB} AND job.status || '' = 'queued'
-        AND job.attempt = said.attempt - 1
+        AND job.attempt = said.attempt - 1 AND {{gate}}
     RETURNING job.id, job.attempt, job.claim, job.checkpoint, job.sealed_key,
         job.operation, job.engine, job.user_id, job.test, job.webhook_url
 ), told AS (
@@ -481,18 +505,29 @@ WITH moved AS (
     SELECT job.id, job.attempt, job.claim, job.checkpoint, job.sealed_key,
         job.operation, job.engine
     FROM {_SAID} JOIN jobs_job AS job ON {_THIS_RUN}
+), started AS (
+    SELECT granted.id::text, attempt, claim, checkpoint, coalesce(
+        (
+            SELECT (spec ->> 'results')::int FROM jobs_engine AS known
+            WHERE known.operation = granted.operation AND known.name IN (
+                granted.engine, split_part(granted.engine, ':', 1) || ':'
+            )
+            ORDER BY known.name = granted.engine DESC LIMIT 1
+        ),
+        1
+    ) AS results, sealed_key
+    FROM granted
+)"""
+
+_START = f"""
+WITH {_STARTING.format(gate="true")}
+SELECT * FROM started"""
+
+_START_AFTER = (
+    "WITH first AS ({first}), "
+    + _STARTING.format(gate="EXISTS (SELECT FROM first)")
+    + "SELECT started.*, first.* FROM first LEFT JOIN started ON true"
 )
-SELECT granted.id::text, attempt, claim, checkpoint, coalesce(
-    (
-        SELECT (spec ->> 'results')::int FROM jobs_engine AS known
-        WHERE known.operation = granted.operation AND known.name IN (
-            granted.engine, split_part(granted.engine, ':', 1) || ':'
-        )
-        ORDER BY known.name = granted.engine DESC LIMIT 1
-    ),
-    1
-), sealed_key
-FROM granted"""
 
 _CHECKPOINT = f"""
 UPDATE jobs_job AS job SET checkpoint = said.text

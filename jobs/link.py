@@ -222,6 +222,9 @@ def _hear(call: Call) -> tuple[_Called, Heard | None]:
     try:
         if not said.job_ids():
             return _hear_head(call)
+        if said.is_lone_claim():
+            called, heard = lifecycle.start_after((_CALLED, _head(call)), said)
+            return (called[0], heard) if called else ("", None)
         with transaction.atomic():
             return _hear_all(call, said)
     except OperationalError as error:

@@ -18,6 +18,7 @@ STATEMENTS = {
     for name, text in vars(module).items()
     if isinstance(text, str) and text.startswith("\n") and "FROM" in text
 }
+STATEMENTS["_START_AFTER"] = lifecycle._START_AFTER.format(first="SELECT 1")
 MANY = """
 INSERT INTO jobs_job SELECT (jsonb_populate_record(job, jsonb_build_object(
     'id', gen_random_uuid(), 'status', 'succeeded', 'ended_at', now()
