@@ -126,6 +126,17 @@ def hold_many(holds: Sequence[Hold], *, wait: bool) -> list[HoldOutcome]:
     return outcomes
 
 
+def lone_hold(hold: Hold) -> dict[str, Any]:
+    """The parameters of `LONE_HOLD`. Raises ValueError where `hold_many` would."""
+    _check_references([hold])
+    _check_amounts([hold.credits], least=ZERO)
+    return {
+        "user_id": hold.user_id,
+        "credits": hold.credits,
+        "reference": hold.reference,
+    }
+
+
 def settle_many(settlements: Sequence[Settlement], *, wait: bool) -> dict[str, Decimal]:
     """End holds; gives what is available afterwards, by reference.
 
@@ -395,6 +406,34 @@ WITH hold AS MATERIALIZED (
 SELECT hold.reference, hold.id, wallet_id, held_amount, locked.id IS NOT NULL
 FROM hold LEFT JOIN locked ON locked.id = wallet_id
 """
+
+LONE_HOLD = """purse AS MATERIALIZED (
+    SELECT id FROM billing_wallet WHERE user_id = %(user_id)s::bigint
+    FOR NO KEY UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE billing_wallet AS wallet
+    SET available = available - %(credits)s::numeric,
+        held = held + %(credits)s::numeric
+    FROM purse
+    WHERE wallet.id = purse.id AND wallet.available >= %(credits)s::numeric
+        AND (
+            SELECT id FROM billing_entry AS made
+            WHERE made.kind = 'hold' AND made.reference = %(reference)s::text LIMIT 1
+        ) IS NULL
+    RETURNING wallet.id, wallet.available, wallet.held
+), held AS (
+    INSERT INTO billing_entry (
+        wallet_id, kind, amount, held_amount, available_after, held_after, reference,
+        note
+    )
+    SELECT id, 'hold', -%(credits)s::numeric, %(credits)s::numeric, available, held,
+        %(reference)s::text, ''
+    FROM moved
+    RETURNING available_after
+)"""
+"""`hold_many(wait=False)` of one hold, for a statement that also writes what it is for:
+common table expressions, of which `held` has a row (`available_after`) if the hold was
+made now. Where it has none, nothing was done: `hold_many` tells why."""
 
 # Balances are written from the rows as they are, not from what Python read, and only
 # as far as both stay above zero.

@@ -119,6 +119,8 @@ class Intake:
         return self.answers()
 
     def _decide(self) -> None:
+        if self._accept_at_once():
+            return
         self._take_keys()
         self._lock_sources()
         self._limit_tests()
@@ -131,6 +133,23 @@ class Intake:
     def _open(self) -> list[Submission]:
         """The items about which nothing is decided yet."""
         return [item for item in self.items if item.id not in self.outcomes]
+
+    # A lone submission
+
+    def _accept_at_once(self) -> bool:
+        """Accept a lone plain item by one statement, sent together with BEGIN.
+
+        Most requests are that when little is to do, and the round trips are most of
+        their time. False: nothing was done, and the long way says why or waits.
+        """
+        if len(self.items) != 1 or not _is_plain(self.items[0]):
+            return False
+        [item] = self.items
+        if not (row := _accept_one(item)):
+            return False
+        self.xid, available, *times = row
+        self.outcomes[item.id] = Accepted(job=_job(item, times), available=available)
+        return True
 
     # Idempotency keys
 
@@ -212,10 +231,7 @@ class Intake:
         balances = _balances(item.user_id for item in free)
         available = {item.id: balances[item.user_id] for item in free}
         charged = [item for item in self._open() if not item.test]
-        holds = [
-            ledger.Hold(user_id=i.user_id, credits=i.price, reference=str(i.id))
-            for i in charged
-        ]
+        holds = [_hold(item) for item in charged]
         results = ledger.hold_many(holds, wait=self.wait) if holds else []
         for item, result in zip(charged, results, strict=True):
             match result:
@@ -266,6 +282,18 @@ def _key(item: Submission) -> tuple[int, bool, str]:
 def _keeps_key(outcome: Outcome) -> bool:
     """Whether the row of this item's key is right to be there."""
     return isinstance(outcome, Accepted | IdempotencyKeyReused)
+
+
+def _hold(item: Submission) -> ledger.Hold:
+    return ledger.Hold(
+        user_id=item.user_id, credits=item.price, reference=str(item.id)
+    )
+
+
+def _is_plain(item: Submission) -> bool:
+    """Whether its job and its hold are all that has to be written."""
+    more = item.idempotency_key or item.sources or item.test
+    return not more and not any(map(_waits_for_fetch, item.inputs))
 
 
 def _waits_for_fetch(given: dict[str, Any]) -> bool:
@@ -321,9 +349,8 @@ SELECT id, user_id, test FROM jobs_job
 WHERE id = ANY(%s::uuid[]) AND erased_at IS NULL ORDER BY id FOR SHARE
 """
 
-_INSERT_JOBS = """
-WITH item AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS item (
+_INSERTED = """item AS (
+    SELECT * FROM jsonb_to_recordset(%(items)s::jsonb) AS item (
         id uuid, user_id bigint, test bool, operation text, engine text, queue text,
         parameters jsonb, "then" jsonb, metadata jsonb, inputs jsonb,
         waiting_fetches smallint, request_id text, retry_of uuid, webhook_url text,
@@ -346,16 +373,25 @@ WITH item AS (
         inputs, waiting_fetches, request_id, retry_of, webhook_url, batch_id,
         batch_index, price,
         run_limit_s, own_key, sealed_key,
-        statement_timestamp() + %s * interval '1s',
-        statement_timestamp() + %s * interval '1s',
+        statement_timestamp() + %(start_by_s)s::float8 * interval '1s',
+        statement_timestamp() + %(give_up_s)s::float8 * interval '1s',
         'queued', 0, 0, '', 0, 0, 0, 0, false, '', '[]'
-    FROM item
+    FROM item WHERE {gate}
     RETURNING id, created_at, start_by, give_up_at
 ), event AS (
     INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
     SELECT id, 'queued', 0, '' FROM made
-)
+)"""
+
+_INSERT_JOBS = f"""
+WITH {_INSERTED.format(gate="true")}
 SELECT pg_current_xact_id()::text, created_at, start_by, give_up_at FROM made LIMIT 1
+"""
+
+_ACCEPT_ONE = f"""
+WITH {ledger.LONE_HOLD}, {_INSERTED.format(gate="EXISTS (SELECT FROM held)")}
+SELECT pg_current_xact_id()::text, available_after, created_at, start_by, give_up_at
+FROM held CROSS JOIN made
 """
 
 _INSERT_FETCHES = """
@@ -394,9 +430,23 @@ def _lock_jobs(ids: list[UUID], *, wait: bool) -> set[tuple[UUID, int, bool]]:
 
 def _insert_jobs(items: list[Submission]) -> tuple[Any, ...]:
     """The transaction's id and the times that all its jobs have."""
-    text = json.dumps([_row(item) for item in items], default=str)
-    [row] = prepared.rows(_INSERT_JOBS, [text, settings.START_BY_S, settings.GIVE_UP_S])
+    [row] = prepared.rows(_INSERT_JOBS, _values(items))
     return tuple(row)
+
+
+def _accept_one(item: Submission) -> tuple[Any, ...] | None:
+    """As `_insert_jobs`, with what is available after the hold; None: nothing done."""
+    hold = ledger.lone_hold(_hold(item))
+    [rows] = prepared.rows_of_each([(_ACCEPT_ONE, _values([item]) | hold)])
+    return tuple(rows[0]) if rows else None
+
+
+def _values(items: list[Submission]) -> dict[str, Any]:
+    return {
+        "items": json.dumps([_row(item) for item in items], default=str),
+        "start_by_s": settings.START_BY_S,
+        "give_up_s": settings.GIVE_UP_S,
+    }
 
 
 def _row(item: Submission) -> dict[str, Any]:

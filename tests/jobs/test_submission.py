@@ -82,6 +82,13 @@ def test_submission_short_of_credits_leaves_nothing(owner: User) -> None:
     assert isinstance(accepted, Accepted) and not accepted.replayed
 
 
+def test_lone_submission_short_of_credits_writes_nothing(owner: User) -> None:
+    [refused] = submit_many([wish(owner, price=Decimal(2))])
+
+    assert isinstance(refused, InsufficientCredits)
+    assert not Job.objects.exists() and not Entry.objects.filter(kind="hold").exists()
+
+
 def test_group_gives_credits_in_order_while_they_last(owner: User) -> None:
     half = Decimal("0.5")
     group = [wish(owner, price=half) for _ in range(3)] + [wish(owner, price=PRICE)]
@@ -189,6 +196,18 @@ def test_locked_wallet_delays_only_its_owner(owner: User, stranger: User) -> Non
     assert {error.status for error in refused} == {503}
     assert ledger.balance(owner.pk) == (Decimal(1), Decimal(0))
     assert combiner.offer(wish(owner)).result(5)
+
+
+def test_lone_submission_to_a_locked_wallet_delays_nobody_else(
+    owner: User, stranger: User
+) -> None:
+    combiner = submission.combiner()
+    with wallet_locked(owner):
+        delayed = combiner.offer(wish(owner))
+        time.sleep(0.1)  # so that it is a group of its own
+        assert combiner.offer(wish(stranger)).result(0.5)
+        assert not delayed.done()
+    assert delayed.result(5)
 
 
 def test_wallet_locked_for_a_moment_is_waited_for(owner: User) -> None:
