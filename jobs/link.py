@@ -224,7 +224,7 @@ def _hear(call: Call) -> tuple[_Called, Heard | None]:
             return _hear_head(call)
         if said.is_lone_claim():
             called, heard = lifecycle.start_after((_CALLED, _head(call)), said)
-            return (called[0], heard) if called else ("", None)
+            return (_row([called]), heard) if called else (STALE, None)
         with transaction.atomic():
             return _hear_all(call, said)
     except OperationalError as error:

@@ -45,7 +45,7 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
 def values() -> dict[str, Any]:
     [job] = submit(user_with("1"))
     run = run_of(job)
-    one = {name: ["{}"] for name in ("progress", "results", "errors")}
+    one = {name: ["{}"] for name in ("progress", "results", "errors", "stages")}
     one |= {name: ["x"] for name in ("texts", "prefixes", "codes")}
     one |= {"jobs": [str(job)], "attempts": [1], "claims": [run.claim]}
     lone = {"job": str(job), "worker": "x", "incarnation": 1, "user": 1, "test": False}
