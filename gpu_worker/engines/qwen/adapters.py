@@ -82,9 +82,8 @@ class Adapters:
 
 
 def _layers(transformer: Any) -> list[Any]:
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return [one for one in transformer.modules() if isinstance(one, BaseTunerLayer)]
+    """The layers that have adapters, as peft makes them."""
+    return [one for one in transformer.modules() if hasattr(one, "lora_A")]
 
 
 def _used(layer: Any) -> set[str]:
