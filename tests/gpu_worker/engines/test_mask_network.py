@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gpu_worker import finishing, pixels
+from gpu_worker import finishing, pixels, registry
 from gpu_worker.engines.base import Arrays, Input, Item
 from gpu_worker.engines.fastsam.engine import FastSam
 from gpu_worker.engines.sam2.engine import Sam2
@@ -277,6 +277,18 @@ def test_fastsam_is_off_until_its_licence_is_acknowledged(
     monkeypatch.setenv("NIJIKA_FASTSAM_LICENSE", "AGPL-3.0")
     assert FastSam.available() in {"extra_missing", "weights_missing"}
     assert FastSam.spec.licence == "AGPL-3.0"
+
+
+def test_worker_announces_what_it_has_in_name_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NIJIKA_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("NIJIKA_FASTSAM_LICENSE", raising=False)
+    registry._specs.cache_clear()
+    specs = {one.engine: one.unavailable for one in registry.specs_of("t4")}
+    registry._specs.cache_clear()
+    assert specs["fastsam"] == "license_not_acknowledged"
+    assert specs["sam2"] in {"extra_missing", "weights_missing"}
 
 
 def test_wide_image_of_a_row_can_be_asked_about(tmp_path: Path) -> None:
