@@ -142,7 +142,7 @@ def test_fal_gets_the_arguments_that_its_model_knows(
 def test_fal_results_are_found_wherever_the_model_puts_them(
     home: EngineHouse, providers: Providers, way: str
 ) -> None:
-    providers.will("fal GET", "ok", "ok", "ok", way)
+    providers.will("fal GET", *["ok"] * 4, way)
     job = home.done("edit", ROOM, engine="fal:fal-ai/nano-banana/edit", prompt="It.")
     assert opened(home.result(job)).getpixel((5, 5)) == TEAL
 
