@@ -1,7 +1,9 @@
 """(operation, engine) -> "module:Class", imported by the process that needs it.
 
-`NIJIKA_WORKER_ENGINES` adds to the table or replaces in it: a comma list of
-`operation/engine=module:Class`. A worker offers the engines of its own queue.
+Other packages add engines by entry points of the group `nijika.engines`, named
+`operation/engine`; they replace none. `NIJIKA_WORKER_ENGINES` adds to the table or
+replaces in it: a comma list of `operation/engine=module:Class`. A worker offers the
+engines of its own queue.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,12 +23,14 @@ from gpu_worker.errors import EngineUnavailable
 
 logger = logging.getLogger("gpu_worker.registry")
 
+GROUP = "nijika.engines"
 Key = tuple[str, str]
 """(operation, engine): what an engine is known by everywhere."""
 
 ENGINES: dict[Key, str] = {
     ("proxy", "imaging"): "gpu_worker.engines.proxying.engine:Proxy",
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
+    ("removebg", "birefnet"): "gpu_worker.engines.birefnet.engine:Removebg",
     ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
     ("crop", "imaging"): "gpu_worker.engines.imaging.engine:Crop",
     ("encode", "imaging"): "gpu_worker.engines.imaging.engine:Encode",
@@ -77,7 +82,20 @@ ENGINES: dict[Key, str] = {
 @cache
 def table() -> dict[Key, str]:
     """The engines that this process knows."""
-    return ENGINES | settings.extra_engines()
+    return _others() | ENGINES | settings.extra_engines()
+
+
+def _others() -> dict[Key, str]:
+    """The engines of other packages that are installed here."""
+    found: dict[Key, str] = {}
+    for point in entry_points(group=GROUP):
+        operation, slash, engine = point.name.partition("/")
+        key = operation, engine
+        if not (operation and slash and engine) or key in ENGINES or key in found:
+            logger.warning("entry point %s of %s is passed over", point.name, GROUP)
+        else:
+            found[key] = point.value
+    return found
 
 
 @cache
@@ -112,6 +130,9 @@ def _specs(key: Key) -> tuple[EngineSpec, ...]:
         found: Any = engine_class(key)
     except ImportError as error:
         logger.warning("no engine %s here: %s", "/".join(key), error)
+        return ()
+    except Exception:  # the edge of another package
+        logger.exception("engine %s cannot be read", "/".join(key))
         return ()
     why_not, specs = _why_not(found), getattr(found, "specs", (found.spec,))
     return tuple(

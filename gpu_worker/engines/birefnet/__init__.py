@@ -1,0 +1,11 @@
+"""removebg/birefnet: cut-outs by a trained network, BiRefNet (arXiv 2401.03407).
+
+swin, deformable, network    the network in plain torch, under the published names
+weights                      the published files, loaded strictly
+remote_code                  the other way to load: code of a listed folder
+fitted, kernels, graphs      the same function, as it runs fast
+sizing                       how large the network sees a picture
+colours                      colours free of the old background
+matting                      pictures in, cut-outs out, all of it on the device
+settings, engine             what the worker knows before anything of this is imported
+"""

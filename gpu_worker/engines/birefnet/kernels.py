@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs
 """Two kernels for NVIDIA GPUs, in Triton, of what plain torch does with much traffic
 through the device's memory.
 
