@@ -27,7 +27,6 @@ KINDS = {
     Entry.Kind.GRANT: "Given",
     Entry.Kind.PURCHASE: "Bought",
     Entry.Kind.HOLD: "Set aside for a job",
-    Entry.Kind.SETTLE: "Settled at a job's end",
     Entry.Kind.ADJUSTMENT: "Corrected",
     Entry.Kind.REFUND: "Refunded",
 }
@@ -101,10 +100,21 @@ def _per_credit(price: Decimal) -> int | None:
     return int(1 / price) if 0 < price <= 1 else None
 
 
+def _words(entry: Entry) -> str:
+    if entry.kind != Entry.Kind.SETTLE:
+        return KINDS.get(Entry.Kind(entry.kind), entry.kind)
+    if not entry.amount:
+        return "Charged for a job"
+    is_all = entry.amount == -entry.held_amount
+    return (
+        "Given back, nothing charged" if is_all else "Charged in part, rest given back"
+    )
+
+
 def _row(entry: Entry) -> dict[str, Any]:
     is_job = entry.kind in (Entry.Kind.HOLD, Entry.Kind.SETTLE, Entry.Kind.REFUND)
     return {
         "entry": entry,
-        "words": KINDS.get(Entry.Kind(entry.kind), entry.kind),
+        "words": _words(entry),
         "job": entry.reference if is_job else "",
     }

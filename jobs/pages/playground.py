@@ -34,11 +34,11 @@ SAMPLES = (
 )
 FIRST = ("removebg", "smart-mask", "edit", "generate", "upscale", "white-balance")
 """The operations that people come for; the others follow by name."""
-ORDER = (
-    "prompt task negative_prompt scale width height fit enlarge unit x y trim"
-    " color gradient bg_color crop crop_margin add_shadow channels size model"
-    " auto border_adjustment blur format quality lossless"
-).split()
+ORDER = """
+prompt task negative_prompt bg_color crop crop_margin add_shadow channels width height
+fit enlarge unit x y trim color gradient scale size model auto border_adjustment blur
+format quality lossless
+"""
 """Parameters in the order of their fields, those that are asked for most first."""
 START: dict[str, dict[str, Any]] = {
     "smart-mask": {"auto": True},
@@ -62,7 +62,7 @@ class Playground(PersonPage):
             "limits": catalogue.limits(),
             "available": credits_text(available),
             "start": START,
-            "order": ORDER,
+            "order": ORDER.split(),
             "errors": {code: said.text for code, said in words.ERRORS.items()},
         }
         return self.show(

@@ -66,6 +66,12 @@ def signed(amount: Decimal) -> str:
 
 
 @register.filter
+def short(value: object) -> str:
+    """The end of an id, which is the part that tells ids of one day apart."""
+    return str(value)[-12:]
+
+
+@register.filter
 def milliseconds(value: int | None) -> str:
     """A time span for reading."""
     if value is None:

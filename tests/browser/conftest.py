@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from nijika.local.provider import Provider
 from tests.browser import people
 from tests.browser.people import Person
 from tests.flows.house import House, house
@@ -23,10 +24,26 @@ SETTINGS = {"NIJIKA_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
 
 
 @pytest.fixture(scope="session")
-def home() -> Iterator[House]:
+def provider() -> Iterator[Provider]:
+    """What GitHub and GitLab are to the house; `chosen` there answers at once."""
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def home(provider: Provider) -> Iterator[House]:
+    settings = SETTINGS | {
+        f"NIJIKA_{name}_{what}": value
+        for name in ("GITHUB", "GITLAB")
+        for what, value in {
+            "URL": provider.url,
+            "CLIENT_ID": "development",
+            "CLIENT_SECRET": "development",
+        }.items()
+    }
     with (
         tempfile.TemporaryDirectory(prefix="nijika-pages-") as folder,
-        house(Path(folder), settings=SETTINGS) as built,
+        house(Path(folder), settings=settings) as built,
     ):
         yield built
 

@@ -45,6 +45,12 @@ function mark(className, words) {
   return element;
 }
 
+/** The box has exactly the picture's shape, so that a place in it is one in the picture. */
+export function shape(box, { naturalWidth, naturalHeight }) {
+  box.style.setProperty("--ratio", `${naturalWidth} / ${naturalHeight}`);
+  box.style.setProperty("--fit", String(naturalWidth / naturalHeight));
+}
+
 /** A box with both pictures; with the one after alone where their shapes differ. */
 export async function compare(before, after) {
   const box = document.createElement("div");
@@ -56,11 +62,11 @@ export async function compare(before, after) {
   layer.append(second);
   box.append(layer);
   await ready;
-  box.style.setProperty("--ratio", `${second.naturalWidth} / ${second.naturalHeight}`);
+  shape(box, second);
   if (!before) return alone(box);
   const first = image("before", before, "The picture before");
   try {
-    await Promise.all([loaded(first)]);
+    await loaded(first);
   } catch {
     return alone(box);
   }

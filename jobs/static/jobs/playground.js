@@ -2,7 +2,7 @@
 
 import { announce } from "../nijika/app.js";
 import { newKey, post, Refused, upload } from "./asking.js";
-import { compare } from "./compare.js";
+import { compare, shape } from "./compare.js";
 import { field, isOpen, make, showErrors, title } from "./fields.js";
 import { bytesText, kindOf } from "./kinds.js";
 import { Points } from "./points.js";
@@ -51,7 +51,6 @@ function chooseEngine() {
   showAvailability();
   buildFields();
   points.watch(takesPoints() ? by("viewer").querySelector("img.before") : null);
-  by("clear-points").hidden = !takesPoints();
   changed();
 }
 
@@ -170,6 +169,7 @@ function pictures() {
 
 function changed() {
   state.key = null;
+  by("clear-points").hidden = !takesPoints() || !points.all.length;
   clearTimeout(state.estimating?.timer);
   state.estimating?.abort?.abort();
   state.estimating = { timer: setTimeout(estimate, 200) };
@@ -284,7 +284,7 @@ async function showBefore(picture) {
     by("viewer").replaceChildren(make("div", { className: "unseen" }, name));
     return;
   }
-  box.style.setProperty("--ratio", `${image.naturalWidth} / ${image.naturalHeight}`);
+  shape(box, image);
   by("file-facts").textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${bytesText(picture.blob.size)}`;
   by("viewer").replaceChildren(box);
   points.watch(takesPoints() ? image : null);

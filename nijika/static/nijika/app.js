@@ -101,6 +101,20 @@ document.addEventListener("change", (event) => {
   event.target.closest("form[data-submit-on-change]")?.requestSubmit();
 });
 
+/** A small picture that cannot be made, of a damaged file perhaps, leaves no ruin. */
+function tidy(image) {
+  image.closest(".picture")?.setAttribute("hidden", "");
+  if (image.classList.contains("thumb")) {
+    image.replaceWith(Object.assign(document.createElement("span"), { className: "thumb none" }));
+  }
+}
+document.addEventListener("error", (event) => {
+  if (event.target instanceof HTMLImageElement) tidy(event.target);
+}, true);
+for (const image of document.images) {
+  if (image.complete && !image.naturalWidth && image.src) tidy(image);
+}
+
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone && !document.cookie.includes(`zone=${zone}`)) {
   // So that the server counts days as the reader does, from the next page on.

@@ -1,0 +1,80 @@
+"""What holds for each page: nothing serious for axe, no violated policy (the fixtures
+see to that), no page wider than the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.people import DESKTOP, PHONE, Person
+from tests.flows.house import House
+
+PAGES = ["/dashboard", "/playground", "/jobs", "/webhooks", "/credits", "/prices"]
+WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
+
+
+@pytest.fixture(scope="session")
+def busy(home: House) -> str:
+    """The e-mail of somebody whose pages are full."""
+    from tests.browser.people import session_of
+    from tests.browser.test_playground import PHOTO
+
+    email = "busy@example.org"
+    session_of(home, email)
+    key = home.stack.manage("create_key", email)
+    for operation in ("removebg", "canny"):
+        home.end_of(home.accepted(operation, PHOTO, key=key), within_s=60)
+    return email
+
+
+@pytest.mark.parametrize(
+    ("theme", "screen"),
+    [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE), ("dark", PHONE)],
+    ids=["light", "dark", "phone", "phone-dark"],
+)
+def test_every_page_is_accessible_and_fits(
+    meet: Callable[..., Person], busy: str, theme: str, screen: tuple[int, int]
+) -> None:
+    person = meet(email=busy, theme=theme, screen=screen)
+    for path in PAGES:
+        page = person.visit(path)
+        person.check_accessible()
+        wide, room = page.evaluate(WIDTHS)
+        assert wide <= room, (path, wide, room)
+    page = person.visit("/jobs")
+    page.locator("a.row-link").first.click()
+    person.check_accessible()
+
+
+def test_the_front_page_is_accessible(meet: Callable[..., Person]) -> None:
+    person = meet(signed_in=False)
+    person.visit("/")
+    person.check_accessible()
+
+
+def test_times_are_told_in_the_readers_zone(
+    meet: Callable[..., Person], busy: str
+) -> None:
+    page = meet(email=busy).visit("/jobs")
+    time = page.locator("td time").first
+    assert "ago" in time.inner_text() or time.inner_text() == "just now"
+    assert "CET" in (time.get_attribute("title") or "") or "GMT+" in (
+        time.get_attribute("title") or ""
+    )
+
+
+def test_the_theme_can_be_switched_and_stays(somebody: Person) -> None:
+    page = somebody.visit("/dashboard")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page = somebody.visit("/jobs")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_menu_opens_on_a_phone(meet: Callable[..., Person]) -> None:
+    from tests.browser import people
+
+    page = meet(screen=people.PHONE).visit("/dashboard")
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name="Credits", exact=True).click()
+    assert page.url.endswith("/credits")

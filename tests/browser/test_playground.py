@@ -1,0 +1,185 @@
+"""The playground, from the picture to the download."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.people import PATIENCE_MS, Person
+from tests.flows.house import ROOT
+
+PHOTO = ROOT / "nijika" / "local" / "photos" / "lemur.jpg"
+DROP = """
+([how, content, name]) => {
+  const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+  const given = new DataTransfer();
+  given.items.add(new File([bytes], name, { type: "" }));
+  const event = how === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: given, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true });
+  (how === "paste" ? document.body : document.getElementById("drop"))
+    .dispatchEvent(event);
+}
+"""
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def give(page: Page, how: str, photo: Path = PHOTO) -> None:
+    """Drop or paste the photo, as a browser would say it."""
+    content = base64.b64encode(photo.read_bytes()).decode()
+    page.evaluate(DROP, [how, content, photo.name])
+
+
+def run(page: Page) -> None:
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("link", name="Download")).to_be_visible()
+
+
+def test_from_drop_to_download(somebody: Person, tmp_path: Path) -> None:
+    page = somebody.visit("/playground")
+    expect(page.locator("#price")).to_have_text("0.01")
+    give(page, "drop")
+    expect(page.get_by_alt_text("The picture that you chose")).to_be_visible()
+    run(page)
+    expect(page.locator("#balance")).to_have_text("You have 49.99")
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Download").click()
+    with Image.open(downloading.value.path()) as cutout:
+        assert (cutout.format, cutout.mode, cutout.size) == ("PNG", "RGBA", (680, 440))
+        assert cutout.getpixel((5, 5))[3] == 0 and cutout.getpixel((340, 250))[3] > 200
+    somebody.check_accessible()
+
+
+def test_the_border_between_before_and_after_moves_by_keys(somebody: Person) -> None:
+    page = somebody.visit("/playground")
+    page.get_by_role("button", name="A lemur, in its fur").click()
+    run(page)
+    border = page.get_by_label("Border between before and after")
+    border.focus()
+    page.keyboard.press("Home")
+    assert page.evaluate("document.querySelector('.compare').style.cssText").count(
+        "--cut: 0%"
+    )
+    expect(border).to_have_value("0")
+
+
+def test_a_pasted_picture_is_taken(somebody: Person) -> None:
+    page = somebody.visit("/playground")
+    give(page, "paste")
+    expect(page.locator("#file-facts")).to_contain_text("680")
+
+
+def test_what_is_no_picture_is_refused_in_words(
+    somebody: Person, tmp_path: Path
+) -> None:
+    page = somebody.visit("/playground")
+    (tmp_path / "notes.txt").write_text("no picture")
+    give(page, "drop", tmp_path / "notes.txt")
+    expect(page.get_by_role("alert")).to_contain_text("notes.txt is no picture")
+
+
+def test_a_wrong_parameter_is_said_beside_its_field(somebody: Person) -> None:
+    page = somebody.visit("/playground")
+    field = page.get_by_label("Background colour", exact=True)
+    field.fill("no colour")
+    box = page.locator('[data-field="bg_color"]')
+    expect(box.locator(".error")).to_be_visible()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("tomato")
+    expect(box.locator(".error")).to_have_count(0)
+
+
+def test_a_damaged_picture_fails_in_plain_words_and_free(
+    somebody: Person, tmp_path: Path
+) -> None:
+    page = somebody.visit("/playground")
+    cut = tmp_path / "cut.png"
+    whole = (ROOT / "tests/data/formats/png_16bit_rgba.png").read_bytes()
+    cut.write_bytes(whole[:3000])
+    give(page, "drop", cut)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was charged")
+    expect(page.locator("#balance")).to_have_text("You have 50.00")
+
+
+def test_points_are_pixels_of_the_picture(somebody: Person) -> None:
+    page = somebody.visit("/playground?operation=smart-mask")
+    page.get_by_role("button", name="A kettle and a mug").click()
+    picture = page.get_by_alt_text("The picture that you chose")
+    expect(picture).to_be_visible()
+    box = picture.bounding_box()
+    assert box is not None
+    across, down = 430 / 640, 230 / 360
+    page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    expect(page.locator("#curl")).to_contain_text('"points"')
+    told = re.search(r'"points": \[\[(\d+), (\d+)\]\]', page.inner_text("#curl"))
+    assert told is not None
+    assert abs(int(told[1]) - 430) <= 2 and abs(int(told[2]) - 230) <= 2
+    run(page)
+
+
+def test_too_few_credits_are_said_before_and_after(meet: Callable[..., Person]) -> None:
+    page = meet(credits="0.005").visit("/playground")
+    expect(page.locator("#balance")).to_have_text("You have only 0.005")
+    page.get_by_role("button", name="A lemur, in its fur").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("not enough credits")
+
+
+def test_the_sandbox_is_free(somebody: Person) -> None:
+    page = somebody.visit("/playground?mode=test&operation=generate")
+    expect(page.locator("#price")).to_have_text("Free")
+    run(page)
+    expect(page.get_by_alt_text("The result")).to_be_visible()
+    page.get_by_role("link", name="Details").click()
+    expect(page.get_by_text("free (sandbox)")).to_be_visible()
+
+
+@pytest.fixture
+def shown(somebody: Person) -> dict[str, str]:
+    """What is shown for programs, once a picture and a parameter are chosen."""
+    page = somebody.visit("/playground")
+    page.get_by_role("button", name="A lemur, in its fur").click()
+    page.get_by_label("Background colour", exact=True).fill("tomato")
+    expect(page.locator("#curl")).to_contain_text("tomato")
+    expect(page.locator("#curl")).to_contain_text("@lemur.jpg")
+    page.get_by_role("tab", name="Python").click()
+    return {
+        "curl": page.text_content("#curl") or "",
+        "python": page.inner_text("#python"),
+    }
+
+
+def test_the_shown_requests_work_as_they_stand(
+    somebody: Person, shown: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "lemur.jpg").write_bytes(PHOTO.read_bytes())
+    environment = os.environ | {"NIJIKA_API_KEY": somebody.key()}
+    curl = subprocess.run(
+        ["/bin/sh", "-c", shown["curl"].replace("curl ", "curl -s ", 1)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    job = json.loads(curl.stdout)
+    assert job["status"] == "succeeded" and job["parameters"]["bg_color"] == "tomato"
+    subprocess.run(
+        [sys.executable, "-c", shown["python"]],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+    with Image.open(io.BytesIO((tmp_path / "result-0.png").read_bytes())) as picture:
+        assert picture.convert("RGB").getpixel((5, 5)) == (255, 99, 71)
