@@ -15,11 +15,12 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.engines import devices
 from gpu_worker.engines.base import Arrays, DeviceOutcome, Hooks, Item
 from gpu_worker.engines.smart_mask import asking
 from gpu_worker.engines.smart_mask.asking import Asked
 from gpu_worker.engines.smart_mask.keeping import Kept, Sized, keys_of
-from gpu_worker.errors import Stopped
+from gpu_worker.errors import OutOfMemory, Stopped
 from gpu_worker.pixels import Pixels
 
 STEPS = 3
@@ -85,11 +86,20 @@ class Seeing(Generic[Seen]):
         seen = {key: one for key, one in kept.items() if one is not None}
         new = [key for key in images if key not in seen]
         if new:
-            looked = self._network.look([images[key] for key in new])
+            looked = self._passed([images[key] for key in new])
             for key, one in zip(new, looked, strict=True):
                 seen[key] = one
                 self._kept.put(key, one)
         return seen, set(new)
+
+    def _passed(self, images: Sequence[Pixels]) -> list[Seen]:
+        try:
+            return self._network.look(images)
+        except Exception as error:
+            # Whoever tries again with fewer images finds the memory that is kept here.
+            if isinstance(devices.error_of(error), OutOfMemory):
+                self._kept.forget()
+            raise
 
     def _outcome(
         self, item: Item, asked: Asked, seen: Seen | None, hooks: Hooks, *, reused: bool

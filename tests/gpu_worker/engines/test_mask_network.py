@@ -168,6 +168,21 @@ def test_image_that_nobody_waits_for_is_not_looked_at() -> None:
     assert isinstance(outcomes[1], Arrays)
 
 
+def test_device_short_of_memory_gets_back_what_was_kept() -> None:
+    network = Watched()
+    seeing = Seeing(network, 1000)
+    seeing.run([job("a", 1)], Silent())
+
+    def full(images: Sequence[Any]) -> Any:
+        raise MemoryError
+
+    network.look = full  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        seeing.run([job("b", 2)], Silent())
+    with pytest.raises(MemoryError):
+        seeing.run([job("a", 1)], Silent())
+
+
 def test_what_was_seen_is_kept_for_15_minutes_after_the_last_click() -> None:
     now = [0.0]
     kept: Kept[Known] = Kept(1000, clock=lambda: now[0])
