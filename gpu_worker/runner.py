@@ -281,8 +281,8 @@ class Runner:
     ) -> tuple[dict[str, Any], int | None]:
         """What the engine made of the item, as a child tells it, and its time."""
         engine = registry.engine_class(work.key)
-        company = _company(work, item, {})
         if engine.placement == "child":
+            company = _company(work, item, {})
             answer = self._send(work, self._lanes_of(work), "run", item, company)
             self._took(work, answer)
             return answer["outcome"], answer["engine_ms"]
