@@ -29,7 +29,7 @@ def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
 
 
 def policy(*, admin: bool = False) -> str:
-    files = _origins(settings.S3_PUBLIC_ENDPOINT_URL or settings.S3_ENDPOINT_URL)
+    files = _stores()
     providers = _origins(
         settings.GITHUB_URL, settings.GITLAB_URL, settings.DEVELOPMENT_SIGN_IN
     )
@@ -46,6 +46,14 @@ def policy(*, admin: bool = False) -> str:
         "base-uri": ["'none'"],
     }
     return "; ".join(" ".join([name, *sources]) for name, sources in rules.items())
+
+
+def _stores() -> list[str]:
+    """Where links to stored files lead; Amazon's own hosts if no other is named."""
+    if not settings.STORAGE_URL.startswith("s3:"):
+        return []
+    endpoint = settings.S3_PUBLIC_ENDPOINT_URL or settings.S3_ENDPOINT_URL
+    return _origins(endpoint or "https://*.amazonaws.com")
 
 
 def _origins(*urls: str) -> list[str]:
