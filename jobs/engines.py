@@ -106,7 +106,7 @@ def resolve(
     default = settings.DEFAULT_ENGINES.get(operation)
     if default is None:
         raise BadFields(FieldError("operation", "unknown", "is not an operation"))
-    chosen = default if engine is None else _named(operation, engine)
+    chosen = default if engine is None else named(operation, engine)
     spec = _table.find(operation, SANDBOX if test else chosen)
     if spec is None:
         raise EngineUnavailable
@@ -131,7 +131,7 @@ def _alternatives(operation: str, own_keys: Collection[str]) -> list[str]:
     return [one.engine for one in specs if not out_of_reach(one, own_keys=own_keys)]
 
 
-def _named(operation: str, engine: str) -> str:
+def named(operation: str, engine: str) -> str:
     """The choosable engine that a client names. Raises BadFields."""
     choosable = _choosable(operation)
     if engine in choosable and not engine.endswith(":"):

@@ -18,7 +18,8 @@ PREFIXES = ("/api/", *LINKS, "/removebg", "/upscale")
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
-    "Prefer, X-API-Key, X-Request-Id"
+    "Prefer, X-API-Key, X-Fal-Key, X-Gemini-Api-Key, X-Google-Api-Key, "
+    "X-OpenAI-Api-Key, X-Request-Id, X-Stability-Api-Key"
 )
 RESPONSE_HEADERS = (
     "Content-Disposition, ETag, Idempotency-Replayed, Location, Preference-Applied, "

@@ -9,7 +9,7 @@ from django.conf import settings
 from billing.errors import PriceMissing
 from billing.prices import price_of
 from gpu_worker.contract import SANDBOX, EngineSpec
-from jobs import engine_states, engines
+from jobs import engine_states, engines, sealing
 from jobs.api.rendering import credits_text
 
 
@@ -35,14 +35,16 @@ def providers(*, test: bool) -> dict[str, Any]:
     default = SANDBOX if test else settings.DEFAULT_ENGINES.get("edit")
     return {
         "default": default,
-        "available": [spec.engine for spec in specs],
+        "available": [name for spec in specs for name in (spec.engine, *spec.aliases)],
         "providers": [
             {
                 "name": spec.engine,
+                "aliases": list(spec.aliases),
                 "title": spec.title,
                 "queue": spec.queue,
                 "available": engine_states.standing_of(spec).reason is None,
                 "price": _price(spec),
+                "own_key": _own_key(spec),
                 "licence": spec.licence,
             }
             for spec in specs
@@ -55,6 +57,7 @@ def _engine(spec: EngineSpec) -> dict[str, Any]:
     now = engine_states.standing_of(spec)
     return {
         "name": spec.engine,
+        "aliases": list(spec.aliases),
         "title": spec.title,
         "default": settings.DEFAULT_ENGINES.get(spec.operation) == spec.engine,
         "queue": spec.queue,
@@ -64,6 +67,7 @@ def _engine(spec: EngineSpec) -> dict[str, Any]:
         "state": now.state,
         "message": now.message,
         "price": _price(spec),
+        "own_key": _own_key(spec),
         "licence": spec.licence,
         "images": {"min": least, "max": most},
         "roles": list(spec.roles),
@@ -78,6 +82,7 @@ def _unknown(operation: str, engine: str) -> dict[str, Any]:
     """A configured engine that no worker has announced: nothing else is known of it."""
     return {
         "name": engine,
+        "aliases": [],
         "title": "",
         "default": settings.DEFAULT_ENGINES[operation] == engine,
         "queue": None,
@@ -86,6 +91,7 @@ def _unknown(operation: str, engine: str) -> dict[str, Any]:
         "state": None,
         "message": "",
         "price": _price_of(operation, engine),
+        "own_key": None,
         "licence": "",
         "images": None,
         "roles": [],
@@ -100,9 +106,17 @@ def _price(spec: EngineSpec) -> str | None:
     return _price_of(spec.operation, spec.engine)
 
 
-def _price_of(operation: str, engine: str) -> str | None:
+def _own_key(spec: EngineSpec) -> dict[str, Any] | None:
+    """How a client pays the provider by a key of their own, where that can be."""
+    if not (spec.provider and spec.sealing_key):
+        return None
+    price = _price_of(spec.operation, spec.engine, own_key=True)
+    return {"headers": list(sealing.HEADERS[spec.provider]), "price": price}
+
+
+def _price_of(operation: str, engine: str, *, own_key: bool = False) -> str | None:
     try:
-        return credits_text(price_of(operation, engine))
+        return credits_text(price_of(operation, engine, own_key=own_key))
     except PriceMissing:
         return None
 

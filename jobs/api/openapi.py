@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from gpu_worker.contract import STAGES, EngineSpec
-from jobs import engine_states, engines, outlook
+from jobs import engine_states, engines, outlook, sealing
 from jobs.api.pages import MOST, OPERATION
 from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
 from jobs.api.wishes import LONGEST_WAIT_S
@@ -119,6 +119,7 @@ JOB = _object(
 )
 ENGINE = _object(
     name=TEXT,
+    aliases={"type": "array", "items": TEXT},
     title=TEXT,
     default={"type": "boolean"},
     queue=NULL_TEXT | {"description": "Null until a worker has announced it."},
@@ -127,6 +128,17 @@ ENGINE = _object(
     state={"enum": ["cold", "loading", "warm", "hot", "failed", None]},
     message=TEXT | {"description": "What its loading is at, or why it failed."},
     price={"type": ["string", "null"]},
+    own_key={
+        "oneOf": [
+            _object(
+                headers={"type": "array", "items": TEXT},
+                price={"type": ["string", "null"]},
+            ),
+            {"type": "null"},
+        ],
+        "description": "The headers that take the client's own key for the provider, "
+        "and what the job then costs here.",
+    },
     licence=TEXT,
     images={"oneOf": [_object(min=COUNT, max=COUNT), {"type": "null"}]},
     roles={"type": "array", "items": TEXT, "description": "Further images."},
@@ -275,6 +287,10 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Estimate": _object(
         price=CREDITS,
+        own_key={
+            "type": "boolean",
+            "description": "Whether the provider is paid with the key of the request.",
+        },
         operation=TEXT,
         engine=TEXT,
         queue=TEXT,
@@ -481,6 +497,18 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "The same key and the same request is the same thing made once.",
 }
+OWN_KEYS = [
+    {
+        "name": header,
+        "in": "header",
+        "schema": {"type": "string", "maxLength": sealing.MOST_CHARACTERS},
+        "description": f"A key of your own for {provider}, which then pays the job's "
+        "engine if it is one of that provider. Used for this request alone, kept "
+        "sealed until its end, never shown.",
+    }
+    for provider, headers in sealing.HEADERS.items()
+    for header in headers
+]
 PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -558,7 +586,7 @@ def _create_job() -> Schema:
     return {
         "operationId": "create_job",
         "summary": "Create a job",
-        "parameters": [IDEMPOTENCY_KEY, PREFER],
+        "parameters": [IDEMPOTENCY_KEY, PREFER, *OWN_KEYS],
         "requestBody": _request_body(),
         "responses": {"200": ended, "202": accepted} | _problems(400, 402, 413, 415),
     }
@@ -587,7 +615,7 @@ def _create_batch() -> Schema:
     return {
         "operationId": "create_batch",
         "summary": "Create many jobs, all or none",
-        "parameters": [IDEMPOTENCY_KEY],
+        "parameters": [IDEMPOTENCY_KEY, *OWN_KEYS],
         "requestBody": {"required": True, "content": content},
         "responses": {"202": accepted} | _problems(400, 402, 413, 415),
     }
@@ -618,6 +646,7 @@ def _estimate() -> Schema:
     return {
         "operationId": "estimate",
         "summary": "What a job would cost",
+        "parameters": OWN_KEYS,
         "requestBody": _request_body(),
         "responses": {"200": _answer("The price.", "Estimate")}
         | _problems(400, 413, 415),

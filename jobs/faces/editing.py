@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs import engines
 from jobs.api import catalogue, views
+from jobs.errors import BadFields
 from jobs.faces import refusals
 from jobs.faces.reading import Fields, required
 from jobs.faces.refusals import ProviderNotFound
@@ -35,9 +37,12 @@ class EditView(OrderFace):
             return None
         known = catalogue.providers(test=self.caller.test)
         name = provider.strip().lower()
-        if name not in known["available"]:
-            raise ProviderNotFound(known["available"])
-        return None if name == known["default"] else name
+        if name == known["default"]:
+            return None
+        try:
+            return engines.named("edit", name)
+        except BadFields:
+            raise ProviderNotFound(known["available"]) from None
 
 
 class ProvidersView(FaceView, views.ProvidersView):

@@ -26,6 +26,16 @@ BAD_REQUESTS = frozenset({"validation_error", *BAD_IMAGES})
 UNREACHABLE = frozenset({"engine_unavailable", "worker_lost", "expired"})
 
 
+# What only hosted engines fail with.
+PROVIDERS_FAULTS = (
+    "invalid_request",
+    "model_gone",
+    "no_image",
+    "provider_account",
+    "provider_rate_limited",
+    "provider_timeout",
+    "provider_unavailable",
+)
 ABOUT_THE_CALLER = frozenset({401, 402, 403, 429})
 
 
@@ -161,6 +171,7 @@ EDITING = Manner(
         "worker_lost": "provider_error",
         "out_of_memory": "provider_error",
         "limit_exceeded": "provider_error",
+        **dict.fromkeys(PROVIDERS_FAULTS, "provider_error"),
     },
 )
 
