@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gpu_worker.engines.birefnet.matting import Cutout
+
+logger = logging.getLogger("gpu_worker.birefnet")
 
 BATCH = 8
 RECORDED = (1, 2, 4, BATCH)
@@ -98,6 +101,7 @@ class Removebg(OnDevice):
             hooks.progress(item, 1, 3, "finding the subject")
         pictures = [item.arrays["picture"] for item in wanted]
         cutouts = self._matting.cut_out(pictures, *size) if wanted else []
+        logger.info("%d pictures in one pass", len(cutouts))
         for item, cutout in zip(wanted, cutouts, strict=True):
             hooks.progress(item, 2, 3, "encoding")
             made[item.job_id] = _arrays(cutout)
