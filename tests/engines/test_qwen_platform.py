@@ -203,3 +203,20 @@ def test_task_without_its_mask_is_refused(home: EngineHouse) -> None:
     answer = home.ask("edit", photo(64, 48, RED), task="removal")
     assert answer.status == 422
     assert answer.body["errors"][0]["field"] == "mask"
+
+
+def test_engine_that_was_unloaded_is_cold_and_the_next_job_loads_it(
+    home: EngineHouse,
+) -> None:
+    small = {"prompt": "a mug", "width": 256, "height": 256, "steps": 2}
+    home.done("generate", **small)
+    assert home.engine("generate", GENERATE)["state"] in ("warm", "hot")
+    home.stack.manage("unload_engine", f"generate/{GENERATE}")
+    state = {"state": "cold"}
+    eventually(
+        lambda: state.items() <= home.engine("generate", GENERATE).items() or None,
+        within_s=30,
+    )
+    assert home.engine("generate", GENERATE)["available"]
+    seen = watched(home, home.began("generate", **small))
+    assert any("loading the model" in message for _, _, message in seen), seen
