@@ -46,7 +46,7 @@ def run(report: Report, *, quick: bool) -> None:
 def random_layers(size: str, device: str = "cuda", side_px: int = SIDE) -> Any:
     """The published architecture; its normalisations know what reaches them, so that
     signals neither fade nor overflow."""
-    network._prepare()
+    network.prepare()
     from ultralytics.nn.tasks import SegmentationModel
 
     torch.manual_seed(0)

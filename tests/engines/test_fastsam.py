@@ -25,6 +25,7 @@ from gpu_worker.engines.fastsam.engine import FastSam
 from gpu_worker.engines.fastsam.network import Scene
 from gpu_worker.engines.smart_mask.asking import Asked
 from gpu_worker.errors import EngineUnavailable, Stopped
+from gpu_worker.testing import Case, EngineContract, picture
 from tests.engines.tiny import fastsam as tiny
 from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS, Silent
 from tests.gpu_worker.engines.test_mask_network import Leaving
@@ -253,6 +254,13 @@ except EngineUnavailable:
     assert done.stdout.strip() == "False"
 
 
+def test_ultralytics_leaves_the_libraries_of_others_alone(engine: FastSam) -> None:
+    from PIL import Image
+
+    assert Image.open.__module__ == "PIL.Image"
+    assert torch.save.__module__ == "torch.serialization"
+
+
 def test_missing_weights_are_said(
     engine: FastSam, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -269,3 +277,14 @@ def test_unloaded_engine_can_be_loaded_again(engine: FastSam) -> None:
     assert isinstance(made, Arrays)
     (picture,) = FastSam.encode(item(LEMUR, auto=True), made)
     assert pixels.encode(picture.pixels, "png").data
+
+
+@pytest.mark.usefixtures("engine")
+class TestContract(EngineContract):
+    engine = FastSam
+    cases = (
+        Case(images=(picture(1),), parameters={"points": [[30, 24]], "candidates": 3}),
+        Case(images=(picture(2, 90, 60),), parameters={"box": [10, 10, 80, 50]}),
+        Case(images=(picture(3, 50, 70),), parameters={"auto": True}),
+    )
+    sizes = ((64, 48), (90, 60), (50, 70))

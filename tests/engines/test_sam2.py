@@ -20,6 +20,7 @@ from gpu_worker.engines.sam2.engine import Sam2
 from gpu_worker.engines.smart_mask import asking
 from gpu_worker.errors import EngineUnavailable, Stopped
 from gpu_worker.settings import SettingsError
+from gpu_worker.testing import Case, EngineContract, picture
 from tests.engines.tiny import sam2 as tiny
 from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS, Silent
 from tests.gpu_worker.engines.test_mask_network import Leaving, drawn_mask
@@ -249,3 +250,14 @@ def test_weights_that_overflow_in_half_precision_run_in_single(
 def test_image_is_read_at_the_size_that_the_model_takes() -> None:
     arrays = asking.arrays(item(TIGER, auto=True), Sam2.side_px())
     assert max(arrays["rgb"].shape) <= 1024
+
+
+@pytest.mark.usefixtures("engine")
+class TestContract(EngineContract):
+    engine = Sam2
+    cases = (
+        Case(images=(picture(1),), parameters={"points": [[30, 24]], "candidates": 3}),
+        Case(images=(picture(2, 90, 60),), parameters={"box": [10, 10, 80, 50]}),
+        Case(images=(picture(3, 50, 70),), parameters={"auto": True}),
+    )
+    sizes = ((64, 48), (90, 60), (50, 70))

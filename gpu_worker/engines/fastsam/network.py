@@ -12,7 +12,9 @@ network are ours, on the device, and its masks stay small until one is chosen.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from gpu_worker.engines import devices, torchvision_shim
 from gpu_worker.engines.smart_mask import choosing
@@ -154,7 +157,7 @@ class FastSam:
 def read(file: Path, side_px: int) -> FastSam:
     """The network of a checkpoint. Raises EngineUnavailable for one that is none, or
     that holds more than weights and known layers: such a file could run code."""
-    _prepare()
+    prepare()
     from ultralytics import FastSAM
 
     try:
@@ -164,15 +167,23 @@ def read(file: Path, side_px: int) -> FastSam:
     return FastSam(layers, side_px)
 
 
-def _prepare() -> None:
-    """ultralytics reads these at its import: it installs nothing, fetches nothing,
-    unpickles weights alone, and keeps its settings where it may write."""
-    folder = Path(tempfile.gettempdir()) / f"ultralytics-{os.getuid()}"
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
+def prepare() -> None:
+    """Import ultralytics so that it installs nothing, fetches nothing, unpickles
+    weights alone, has its settings in a folder that nobody else fills, and leaves
+    Pillow and torch as they are."""
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="nijika-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = folder
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"
     os.environ.setdefault("YOLO_VERBOSE", "false")
+    opened, saved = Image.open, torch.save
+    import ultralytics.utils.patches  # noqa: F401
+
+    # It replaces both for the whole process.
+    Image.open, torch.save = opened, saved
 
 
 def kept(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:

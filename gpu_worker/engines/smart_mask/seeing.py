@@ -107,7 +107,9 @@ class Seeing(Generic[Seen]):
         if seen is None or hooks.cancelled(item):
             return Stopped()
         hooks.progress(item, 2, STEPS, "choosing the object")
-        return _made(self._network.candidates(seen, asked), reused=reused)
+        made = _made(self._network.candidates(seen, asked), reused=reused)
+        hooks.progress(item, STEPS, STEPS, "drawing the edge")
+        return made
 
 
 def _made(found: Sequence[Candidate], *, reused: bool) -> Arrays:

@@ -17,7 +17,7 @@ def build(file: Path, seed: int = 0) -> Path:
     """Write the checkpoint."""
     from gpu_worker.engines.fastsam import network
 
-    network._prepare()
+    network.prepare()
     import torch
     from ultralytics.nn.tasks import SegmentationModel, yaml_model_load
 
