@@ -113,11 +113,17 @@ def test_listed_folder_may_not_name_code_of_another_place(
         load(folder)
 
 
-@pytest.mark.parametrize("old", ["pass", "self.rate = torch.zeros(1).item()"])
+@pytest.mark.parametrize(
+    ("kind", "old"),
+    [
+        ("WithoutPostInit", "pass"),
+        ("WithItem", "self.rate = torch.zeros(1).item()"),
+    ],
+)
 def test_code_too_old_for_transformers_5_is_said_to_be_so(
-    tmp_path: Path, trust: Any, old: str
+    tmp_path: Path, trust: Any, kind: str, old: str
 ) -> None:
-    folder = tiny.build(tmp_path / "old", post_init=old)
+    folder = tiny.build(tmp_path / "old", kind=kind, post_init=old)
     trust(folder)
     with pytest.raises(EngineUnavailable, match="2026-02-04"):
         load(folder)
