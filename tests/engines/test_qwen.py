@@ -402,6 +402,32 @@ def test_quantised_weights_take_a_byte_and_paint_nearly_the_same(
     assert differ(rough, pictures(small, item(tier="fast", steps=""))[0])
 
 
+def test_offloaded_parts_paint_the_same_also_after_a_pass_that_was_ended(
+    recipe: Recipe, generator: Generate
+) -> None:
+    moved = recipe(NIJIKA_QWEN_MEMORY="offload")
+    moved.run([item(steps=9)], Hooks({"job": 3}))
+    assert not differ(pictures(generator, item())[0], pictures(moved, item())[0])
+    made(moved, item(tier="fast", steps=""))
+
+
+def test_pass_without_enough_memory_says_so_and_the_next_one_runs(
+    generator: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def short(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    before = pictures(generator, item())[0]
+    pipeline: Any = generator._painter._pipeline
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.transformer, "forward", short)
+        with pytest.raises(torch.OutOfMemoryError):  # the lane knows what it means
+            generator.run([item()], Hooks())
+    assert (pictures(generator, item())[0] == before).all()
+
+
 def test_compiled_blocks_paint_the_same(recipe: Recipe, generator: Generate) -> None:
     compiled = recipe(NIJIKA_QWEN_COMPILE="eager")
     assert not differ(pictures(generator, item())[0], pictures(compiled, item())[0])

@@ -209,8 +209,9 @@ class Painter:
         told |= {"width": width, "height": height, "output_type": "np"}
         try:
             made = self._pipeline(**told).images
-        finally:
+        except BaseException:
             pipelines.clean_up(self._pipeline)
+            raise
         if not np.isfinite(made).all():
             raise EngineFailed("The model's picture is not one of finite numbers.")
         return list((made * 255).round().astype(np.uint8))

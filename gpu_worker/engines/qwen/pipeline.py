@@ -66,9 +66,7 @@ def settle(pipeline: Any, *, say: Say) -> Any:
     if recipe == "quantised":
         _store_in_eight_bits(pipeline)
     if recipe == "offload":
-        # What accelerate calls offloading needs a device to load from: a CPU has none.
-        if device != "cpu":
-            pipeline.enable_model_cpu_offload(device=device)
+        pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
     if backend := settings.compiler():
@@ -96,7 +94,7 @@ def tile(pipeline: Any, size_px: settings.Size) -> None:
 
 
 def clean_up(pipeline: Any) -> None:
-    """After a call, however it ended: what its own clean-up would do."""
+    """After a call that was ended: what it would have done by itself."""
     pipeline.maybe_free_model_hooks()
 
 
