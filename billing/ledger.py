@@ -241,7 +241,9 @@ def balance(user_id: int) -> tuple[Decimal, Decimal]:
 
 def statement(user_id: int, *, limit: int, before: int | None = None) -> list[Entry]:
     """The user's entries, newest first; `before` is the id of the last one seen."""
-    entries = Entry.objects.filter(wallet__user_id=user_id).order_by("-id")
+    # Not by a join: of a user with few entries it would walk all of the others'.
+    wallet = Wallet.objects.filter(user_id=user_id).values_list("pk", flat=True)
+    entries = Entry.objects.filter(wallet_id__in=list(wallet)).order_by("-id")
     if before is not None:
         entries = entries.filter(id__lt=before)
     return list(entries[:limit])

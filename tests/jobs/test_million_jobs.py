@@ -17,11 +17,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import issuing
+from accounts.joining import join
 from accounts.models import User
-from billing import ledger
-from jobs import dispatch, positions, reaping, retention, unpooled
+from jobs import dispatch, figures, positions, reaping, retention, unpooled
 from jobs.unpooled import Connection
+from nijika.staff import keyset
+from tests.jobs.plans import nodes
 from tests.jobs.queueing import worker
+from tests.staff import million as staff
 
 pytestmark = pytest.mark.django_db
 
@@ -55,16 +58,15 @@ def million(django_db_setup: None, django_db_blocker: Any) -> Iterator[list[int]
     with django_db_blocker.unblock():
         people = [User(email=f"{n}@example.com") for n in range(USERS)]
         ids = [user.pk for user in User.objects.bulk_create(people)]
-        ledger.open_wallet(ids[0])
         for _ in range(ENDED // WAITING):
             fill(WAITING, users=ids, status="succeeded")
         fill(WAITING, users=ids, status="queued")
         worker(slots=2)
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE jobs_job")
+        staff.fill()
     yield ids
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("TRUNCATE jobs_job, jobs_worker, accounts_user CASCADE")
+        tables = "jobs_job, jobs_worker, accounts_user, jobs_webhookdelivery"
+        cursor.execute(f"TRUNCATE {tables} CASCADE")
 
 
 @pytest.fixture
@@ -74,17 +76,11 @@ def crowd(million: list[int]) -> Iterator[Connection]:
 
 
 def plan(session: Connection, query: str, **more: Any) -> dict[str, Any]:
-    values = {"queue": "cpu", "gone_s": settings.WORKER_GONE_S} | more
+    values = {"queue": "cpu", "gone_s": settings.WORKER_GONE_S, "long_ms": 2000} | more
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}"
     row = psycopg.ClientCursor(session).execute(explain, values).fetchone()
     assert row is not None
     return dict(row[0][0])
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
 
 
 def full_scans(plan: dict[str, Any]) -> list[str]:
@@ -172,3 +168,59 @@ def test_list_reads_a_page(million: list[int], client: Client, query: str) -> No
             found = cursor.fetchone()[0][0]
         assert full_scans(found) == []
         assert found["Plan"]["Shared Hit Blocks"] < 1000, found
+
+
+# The admin
+
+
+@pytest.fixture
+def boss(million: list[int], monkeypatch: pytest.MonkeyPatch) -> Client:
+    for module, name in ((keyset, "WINDOW"), (figures, "NEWEST"), (figures, "DEEPEST")):
+        monkeypatch.setattr(module, name, staff.WINDOW)
+    monkeypatch.setattr(figures, "NEWEST_OF_A_USER", staff.WINDOW)
+    client = Client()
+    client.force_login(join("boss@example.org", role=User.Role.ADMIN))
+    return client
+
+
+@pytest.mark.parametrize("page", staff.PAGES)
+def test_page_of_the_admin_reads_a_bounded_number_of_rows(
+    boss: Client, page: str
+) -> None:
+    staff.check(boss, f"/admin/{page}")
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_pages_of_users_read_as_little(
+    boss: Client, million: list[int], which: int
+) -> None:
+    """Of one who has more than a window of everything, and of one who has jobs only."""
+    user = million[which]
+    staff.check(boss, f"/admin/accounts/user/{user}/change/")
+    for query in ("", "&status=failed", "&operation=crop", "&test=1"):
+        staff.check(boss, f"/admin/jobs/job/?user={user}{query}")
+    staff.check(boss, f"/admin/billing/entry/?user={user}&kind=refund")
+
+
+@pytest.mark.parametrize("query", ["", "user={user}&"])
+def test_page_after_page_goes_on_where_the_one_before_ended(
+    boss: Client, million: list[int], query: str
+) -> None:
+    seen: set[Any] = set()
+    page = "/admin/jobs/job/?" + query.format(user=million[0])
+    link = page
+    for _ in range(4):
+        answer = staff.check(boss, link)
+        rows = [job.pk for job in answer.context["cl"].result_list]
+        assert len(rows) == 50 and seen.isdisjoint(rows)
+        seen.update(rows)
+        link = f"{page}before={answer.context['cl'].older}"
+
+
+def test_search_says_how_far_it_looked_and_goes_on(boss: Client) -> None:
+    page = "/admin/jobs/job/?status=failed"
+    answer = staff.check(boss, page)
+    assert "Searched back to" in answer.content.decode()
+    older = answer.context["cl"].older
+    assert older and "Search on" in answer.content.decode()
+    staff.check(boss, f"{page}&before={older}")

@@ -52,7 +52,7 @@ def act_url(model: str, name: str) -> str:
     return reverse(f"admin:{model}_act", args=[name])
 
 
-def act(client: Client, model: str, name: str, *rows: object, **form: object) -> int:
+def act(client: Client, model: str, name: str, /, *rows: object, **form: object) -> int:
     """Send the form of an act for these rows; gives the answer's status."""
     fields = {"reason": "because", "once": str(uuid4())} | form
     ids = [str(row) for row in rows]
