@@ -103,7 +103,9 @@ class FastSam:
     @torch.inference_mode()
     def look(self, images: Sequence[Pixels]) -> list[Scene]:
         batch, sizes = self._batch(images)
-        (outputs, prototypes), *_ = self._layers(batch)
+        # The fastest kernel for each number of images: they are tried in warm-up.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            (outputs, prototypes), *_ = self._layers(batch)
         boxes, scores, coefficients, counts = kept(outputs)
         scenes, start = [], 0
         for number, (size, count) in enumerate(zip(sizes, counts, strict=True)):

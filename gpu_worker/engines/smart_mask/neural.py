@@ -48,8 +48,12 @@ class NeuralMask(OnDevice):
         self._seeing: Seeing[Any] = Seeing(self.network(), self.keep_bytes())
 
     def warm_up(self) -> None:
-        """A pass of one and one of a whole batch, and a choice."""
-        self._seeing.warm_up(self.side_px(), (1, self.spec.batch_size))
+        """A pass of each number of images, and a choice. On a CPU one pass is long,
+        and there is nothing to choose kernels for."""
+        from gpu_worker.engines import devices
+
+        most = 1 if devices.device() == "cpu" else self.spec.batch_size
+        self._seeing.warm_up(self.side_px(), range(1, most + 1))
 
     def unload(self) -> None:
         del self._seeing
