@@ -415,8 +415,11 @@ ALONE = Company()
 def _company(work: Work, item: dict[str, Any], arrays: dict[str, Any]) -> Company:
     engine: Any = registry.engine_class(work.key)
     spec: EngineSpec = engine.spec
-    if work.assignment.alone or spec.batch_size == 1 or work.sealed_key is not None:
-        return ALONE  # also who pays a provider: no two keys ever share a call
+    if work.sealed_key is not None:
+        # Who pays a provider shares with nobody: no two keys ever meet in a call.
+        return Company(share=("own key", work.run))
+    if work.assignment.alone or spec.batch_size == 1:
+        return ALONE
     of_one = spec.batch_per_user or -(-spec.batch_size // 2)
     if not hasattr(engine, "batch_key"):
         return Company(together=spec.batch_size, of_one=of_one)

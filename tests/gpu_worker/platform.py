@@ -47,6 +47,7 @@ class Job:
     attempt: int = 0
     claim: str = ""
     checkpoint: str | None = None
+    sealed_key: str | None = None
     report: Report | None = None
     progress: list[Any] = field(default_factory=list)
     beats: int = 0
@@ -201,7 +202,11 @@ class Platform:
         key = f"results/{run.job_id}/{run.attempt}-{run.claim}/0"
         output = Output(key=key, location=self.locate(key))
         return Grant(
-            run=run, granted=True, outputs=(output,), checkpoint=job.checkpoint
+            run=run,
+            granted=True,
+            outputs=(output,),
+            checkpoint=job.checkpoint,
+            sealed_key=job.sealed_key,
         )
 
     def _beat(self, run: Run, progress: Any) -> bool:

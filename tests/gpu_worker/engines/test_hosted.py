@@ -1,0 +1,286 @@
+"""How a job goes through a provider, without any: who pays, how often, and when not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gpu_worker import fetch
+from gpu_worker.engines.hosted import circuit, errors, pictures
+from gpu_worker.engines.hosted.circuit import Circuit, CircuitOpen
+from gpu_worker.engines.hosted.driving import Drive
+from gpu_worker.engines.hosted.memory import Memory
+from gpu_worker.engines.hosted.provider import Account, Made, Ticket, Wish, nearest
+from gpu_worker.errors import Stopped, StorageUnavailable, WorkerError
+
+WISH = Wish(
+    job_id="1", operation="edit", model="m", prompt="It.", parameters={}, pictures=()
+)
+MADE = Made(pictures=(b"a picture",))
+
+
+class Died(BaseException):
+    """The worker is killed: nothing of this run is heard any more."""
+
+
+@dataclass
+class Scripted:
+    """A provider that does what it is told to, step by step."""
+
+    answers: list[Any]
+    looks: list[Any] = field(default_factory=list)
+    sent: int = 0
+    cancelled: list[str] = field(default_factory=list)
+    name: str = "scripted"
+
+    def submit(self, wish: Wish, account: Account, timeout_s: float) -> Any:
+        self.sent += 1
+        return said(self.answers.pop(0))
+
+    def poll(self, ticket: Ticket, account: Account) -> str | None:
+        answer: str | None = said(self.looks.pop(0)) if self.looks else None
+        return answer
+
+    def fetch(self, ticket: Ticket, account: Account) -> Made:
+        return MADE
+
+    def cancel(self, ticket: Ticket, account: Account) -> None:
+        self.cancelled.append(ticket.text)
+
+
+def said(answer: Any) -> Any:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+@dataclass
+class Platform:
+    """What the platform knows of the job."""
+
+    checkpoint: str | None = None
+    is_away: bool = False
+    stopped: bool = False
+    handed_back: bool = False
+
+    def progress(self, step: int, total: int, message: str) -> None: ...
+
+    def is_stopped(self) -> bool:
+        return self.stopped
+
+    def is_handed_back(self) -> bool:
+        return self.handed_back
+
+    def keep(self, text: str, *, wait_s: float = 0) -> bool:
+        if self.is_away:
+            return False
+        self.checkpoint = text
+        return True
+
+
+def run(provider: Scripted, platform: Platform) -> list[bytes]:
+    """One run of the job, which knows what the platform keeps."""
+    drive = Drive(
+        provider=provider,
+        circuit=Circuit(10),
+        wish=WISH,
+        account=Account(key="k", own=False),
+        memory=Memory.read(platform.checkpoint),
+        talk=platform,
+    )
+    return drive.run()[0]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIJIKA_PROVIDER_POLL", "1ms")
+
+
+def until_it_ends(provider: Scripted, platform: Platform) -> str:
+    """Runs as the platform makes them, lost workers included; how it ends."""
+    for _ in range(3):
+        try:
+            run(provider, platform)
+            return "succeeded"
+        except Died:
+            continue
+        except WorkerError as error:
+            if not error.retryable:
+                return error.code
+    return "too often"
+
+
+LOST = errors.ProviderUnavailable(unpaid=False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "end", "sent"),
+    [
+        ([MADE], "succeeded", 1),
+        ([Died(), MADE], "succeeded", 2),
+        ([Died(), Died(), MADE], "provider_unavailable", 2),
+        ([LOST, Died(), MADE], "provider_unavailable", 2),
+        ([errors.ProviderTimeout(), errors.ProviderTimeout(), MADE],
+         "provider_timeout", 2),
+        ([errors.NoImage(), MADE], "succeeded", 2),
+        ([errors.NoImage(), errors.NoImage(), MADE], "no_image", 2),
+        ([errors.ProviderAccount(), MADE], "provider_account", 1),
+        ([errors.ProviderRateLimited(), errors.ProviderRateLimited(), MADE],
+         "succeeded", 3),
+        ([Died(), errors.ProviderRateLimited(), MADE], "succeeded", 3),
+    ],
+)  # fmt: skip
+def test_request_that_may_be_paid_is_sent_twice_at_most(
+    answers: list[Any], end: str, sent: int
+) -> None:
+    provider, platform = Scripted(answers), Platform()
+    assert until_it_ends(provider, platform) == end
+    assert provider.sent == sent
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [Died()],
+        ["in its queue", Died(), Died()],
+        [LOST] * 5,
+        [errors.ProviderRateLimited(), Died(), errors.ProviderTimeout()],
+    ],
+)
+def test_queued_request_is_sent_once_whatever_dies(looks: list[Any]) -> None:
+    provider, platform = Scripted([Ticket("7")], looks), Platform()
+    assert until_it_ends(provider, platform) == "succeeded"
+    assert provider.sent == 1
+
+
+def test_nothing_is_sent_before_the_platform_knows() -> None:
+    provider, platform = Scripted([MADE]), Platform(is_away=True)
+    with pytest.raises(StorageUnavailable):
+        run(provider, platform)
+    assert provider.sent == 0
+
+
+def test_open_circuit_costs_no_repeat() -> None:
+    """A run that was let through nowhere does not forget what earlier ones sent."""
+    platform = Platform()
+    with pytest.raises(Died):
+        run(Scripted([Died()]), platform)
+    drive = Drive(
+        provider=Scripted([]),
+        circuit=opened(),
+        wish=WISH,
+        account=Account(key="k", own=False),
+        memory=Memory.read(platform.checkpoint),
+        talk=platform,
+    )
+    with pytest.raises(CircuitOpen):
+        drive.run()
+    assert Memory.read(platform.checkpoint).sent == 1
+
+
+def test_cancelled_job_is_cancelled_there_and_one_handed_back_is_not() -> None:
+    for handed_back, cancelled in ((False, ["7"]), (True, [])):
+        provider = Scripted([Ticket("7")], ["in its queue"] * 9)
+        platform = Platform(handed_back=handed_back)
+        platform.keep = _stopping(platform)  # type: ignore[method-assign]
+        with pytest.raises(Stopped):
+            run(provider, platform)
+        assert provider.cancelled == cancelled
+        assert Memory.read(platform.checkpoint).ticket == "7"
+
+
+def _stopping(platform: Platform) -> Callable[..., bool]:
+    def keep(text: str, *, wait_s: float = 0) -> bool:
+        platform.checkpoint = text
+        platform.stopped = '"7"' in text
+        return True
+
+    return keep
+
+
+@pytest.mark.parametrize("text", ["", "half way", "[]", '{"sent": "x"}', "null"])
+def test_checkpoint_that_is_none_of_ours_counts_as_a_request_sent(text: str) -> None:
+    assert Memory.read(text).sent == 1
+
+
+# The circuit
+
+
+def opened() -> Circuit:
+    found = Circuit(10)
+    for _ in range(circuit.FAILURES):
+        found.heard(errors.ProviderUnavailable())
+    return found
+
+
+def test_circuit_opens_lets_one_through_and_doubles_its_pause() -> None:
+    now = [100.0]
+    found = Circuit(10, clock=lambda: now[0])
+    for _ in range(circuit.FAILURES):
+        found.check()
+        found.heard(errors.ProviderTimeout())
+    with pytest.raises(CircuitOpen):
+        found.check()
+    now[0] += 10.1
+    found.check()
+    with pytest.raises(CircuitOpen):
+        found.check()
+    found.heard(errors.ProviderUnavailable())
+    now[0] += 10.1
+    with pytest.raises(CircuitOpen):
+        found.check()
+    now[0] += 10
+    found.check()
+    found.heard(None)
+    found.check()
+    found.check()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.ProviderAccount(), errors.ProviderRateLimited(), errors.Blocked()],
+)
+def test_trouble_of_one_client_opens_no_circuit(error: errors.HostedError) -> None:
+    found = Circuit(10)
+    for _ in range(3 * circuit.FAILURES):
+        found.check()
+        found.heard(error)
+
+
+# Results
+
+
+@pytest.mark.parametrize("body", ["%%%", "A" * (2 * pictures.LIMIT_BYTES + 4)])
+def test_data_url_that_is_no_base64_or_too_large_is_refused(body: str) -> None:
+    with pytest.raises(errors.ProviderError):
+        pictures.fetched(f"data:image/png;base64,{body}", timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/x", "http://10.0.0.1/x", "file:///etc/passwd", "x"]
+)
+def test_result_at_a_private_address_is_not_fetched(url: str) -> None:
+    with pytest.raises(errors.ProviderError) as refused:
+        pictures.fetched(url, timeout_s=1)
+    assert "127" not in str(refused.value)
+
+
+def test_result_is_fetched_by_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetched(url: str, **rest: Any) -> None:
+        asked.append((url, rest["limit_bytes"], rest["allowed_hosts"]))
+        rest["sink"](b"content")
+
+    monkeypatch.setattr(fetch, "fetch", fetched)
+    assert pictures.fetched("https://example.org/a.png", timeout_s=5) == b"content"
+    assert asked == [("https://example.org/a.png", pictures.LIMIT_BYTES, [])]
+
+
+def test_nearest_proportions() -> None:
+    ratios = {"1:1": 1.0, "16:9": 16 / 9, "9:16": 9 / 16}
+    sizes = [(1024, 1000), (1920, 1000), (500, 1000)]
+    assert [nearest(ratios, size) for size in sizes] == ["1:1", "16:9", "9:16"]
