@@ -25,10 +25,11 @@ def test_compose_file_keeps_the_compose_specification() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_variables_are_read_by_the_program(name: str) -> None:
-    settings = "nijika/settings.py"
+    readers = [ROOT / "nijika/settings.py"]
     if "gpu_worker" in OURS[name]["build"]["dockerfile"]:
-        settings = "gpu_worker/settings.py"
-    known = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', (ROOT / settings).read_text()))
+        readers = [*(ROOT / "gpu_worker").rglob("*.py")]
+    text = "".join(path.read_text() for path in readers)
+    known = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', text))
     known |= set(re.findall(r'"(NIJIKA_[A-Z0-9_]+)"', _text_of("nijika/web.py")))
     known |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # boto3 reads these itself
     assert set(OURS[name]["environment"]) <= known
@@ -39,7 +40,7 @@ def test_compose_runs_the_procfile() -> None:
     assert {name: SERVICES[name]["command"] for name in lines} == lines
 
 
-@pytest.mark.parametrize("name", [n for n in SERVICES if n.startswith("worker-")])
+@pytest.mark.parametrize("name", ["worker-t4", "worker-a100"])
 def test_compose_gpu_workers_are_profiles_that_reserve_a_gpu(name: str) -> None:
     service = SERVICES[name]
     queue = name.removeprefix("worker-")
@@ -47,6 +48,30 @@ def test_compose_gpu_workers_are_profiles_that_reserve_a_gpu(name: str) -> None:
     assert service["profiles"] == [queue]
     assert f"--queue {queue}" in service["command"]
     assert devices[0]["capabilities"] == ["gpu"]
+    assert service["environment"]["NIJIKA_WEIGHTS"] == "/weights"
+    assert service["volumes"] == ["./weights:/weights:ro"]
+
+
+@pytest.mark.parametrize("name", [n for n in SERVICES if n.startswith("worker")])
+def test_compose_workers_are_built_for_their_queue(name: str) -> None:
+    stages = re.findall(r"^FROM \S+ AS (\w+)", _text_of("gpu_worker/Dockerfile"), re.M)
+    build = SERVICES[name]["build"]
+    assert build.get("target", stages[-1]) in stages
+    assert stages[-1] == "cpu", "a plain build has no torch"
+
+
+def test_agpl_is_installed_only_where_it_was_accepted() -> None:
+    lines = _text_of("gpu_worker/Dockerfile").splitlines()
+    [install] = [one for one in lines if "pip" in one and "fastsam" in one]
+    assert install.startswith('RUN test "${FASTSAM}" != AGPL-3.0 ||')
+
+
+def test_compose_offers_the_default_engines() -> None:
+    example = _text_of(".env.example")
+    listed = re.search(r"^# NIJIKA_DEFAULT_ENGINES=(.+)$", example, re.M)
+    assert listed is not None
+    told = OURS["web"]["environment"]["NIJIKA_DEFAULT_ENGINES"]
+    assert told == "${NIJIKA_DEFAULT_ENGINES:-" + listed[1] + "}"
 
 
 def test_compose_workers_hold_no_database_and_no_storage_credentials() -> None:
