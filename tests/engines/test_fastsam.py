@@ -19,10 +19,12 @@ import pytest
 import torch
 
 from gpu_worker import pixels
+from gpu_worker.engines import devices
 from gpu_worker.engines.base import Arrays, Input, Item
 from gpu_worker.engines.fastsam import network
 from gpu_worker.engines.fastsam.engine import FastSam
 from gpu_worker.engines.fastsam.network import Scene
+from gpu_worker.engines.smart_mask import asking
 from gpu_worker.engines.smart_mask.asking import Asked
 from gpu_worker.errors import EngineUnavailable, Stopped
 from gpu_worker.testing import Case, EngineContract, picture
@@ -211,6 +213,20 @@ def test_scene_of_drawn_masks_answers_as_a_person_would(engine: FastSam) -> None
     painted[11:29, 18:30] = 1
     (guided,) = answer(guide=painted)
     assert (guided.mask[64, 36], guided.mask[80, 100]) == (False, True)
+
+
+def test_half_precision_of_a_gpu_finds_the_same(
+    engine: FastSam, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "dtype_for", lambda device: torch.float16)
+    half = network.read(weights / "fastsam" / "FastSAM-x.pt", tiny.SIDE_PX)
+    asked = asking.asked(item(LEMUR, points=[[340, 220]]).arrays)
+    answers = []
+    for one in (half, engine._seeing._network):
+        (scene,) = one.look([asked.rgb])
+        answers.append(one.candidates(scene, asked)[0])
+    assert answers[0].score == pytest.approx(answers[1].score, abs=0.01)
+    assert (answers[0].mask != answers[1].mask).mean() < 0.02
 
 
 def test_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:

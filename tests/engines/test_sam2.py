@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from gpu_worker.engines import devices
 from gpu_worker.engines.base import Arrays, Input, Item
 from gpu_worker.engines.sam2 import network, settings
 from gpu_worker.engines.sam2.engine import Sam2
@@ -234,6 +235,25 @@ def test_missing_or_damaged_weights_are_said(
     (folder / "config.json").write_bytes(config)
     with pytest.raises(EngineUnavailable):
         Sam2().load()
+
+
+@pytest.mark.parametrize("wanted", [{"points": [[340, 220]]}, {"auto": True}])
+def test_half_precision_of_a_gpu_finds_the_same(
+    engine: Sam2, weights: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(devices, "dtype_for", lambda device: torch.float16)
+    half = network.read(settings.Weights(name=str(weights / "sam2")))
+    assert half._dtype == torch.float16
+    asked = asking.asked(item(LEMUR, **wanted).arrays)
+    answers = []
+    for one in (half, engine._seeing._network):
+        (seen,) = one.look([asked.rgb])
+        answers.append(one.candidates(seen, asked))
+    wrong = [
+        min((ours.mask != theirs.mask).mean() for theirs in answers[1])
+        for ours in answers[0]
+    ]
+    assert min(wrong) < 0.02
 
 
 def test_weights_that_overflow_in_half_precision_run_in_single(

@@ -148,7 +148,7 @@ class FastSam:
         for place, image in zip(batch, images, strict=True):
             pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)
             height, width = size = _fitted(image.shape[:2], side)
-            scaled = pixels.to(self._dtype)[None] / 255
+            scaled = pixels[None].float() / 255
             if size != image.shape[:2]:
                 scaled = F.interpolate(scaled, size, mode="bilinear", antialias=True)
             place[:, :height, :width] = scaled[0]
