@@ -36,6 +36,8 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
 
     acts: Sequence[Act] = ()
     time_field = "created_at"
+    shown: Sequence[Any] = ()
+    """The columns that a row's page lists as facts; if not these, then `fields`."""
     panels = ""
     """A template with more about one row, and `more_about` for its context."""
 
@@ -128,9 +130,9 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         return super().get_fieldsets(request, obj)
 
     def _facts(self, row: Model) -> list[tuple[str, Any]]:
-        """The columns of `fields`, as lists show them."""
+        """Names and values, as lists show them."""
         found = []
-        for name in flatten(self.fields or ()):
+        for name in flatten(list(self.shown or self.fields or ())):
             field, _, value = lookup_field(name, row, self)
             if field is not None and field.is_relation:
                 value = getattr(row, field.name)

@@ -73,7 +73,7 @@ class ApiKeyAdmin(StaffAdmin):
             )
         return Walk()
 
-    @labelled("mode", {"live": "primary", "test": "warning"})
+    @admin.display(description="mode")
     def mode(self, key: ApiKey) -> str:
         return "test" if key.test else "live"
 

@@ -92,5 +92,5 @@ UNFOLD: dict[str, Any] = {
         "show_all_applications": False,
         "navigation": MENU,
     },
-    "COMMAND": {"search_callback": "nijika.staff.finding.find", "show_history": False},
+    "COMMAND": {"show_history": False},
 }

@@ -80,12 +80,20 @@ def _bars(label: str, values: list[int], colour: str) -> dict[str, Any]:
     }
 
 
+GREY = "#7a8194"
+"""Readable on light and on dark ground alike: a canvas does not know which it is on."""
+
 CHART = {
     "maintainAspectRatio": False,
     "animation": False,
+    "plugins": {"legend": {"labels": {"color": GREY}}},
     "scales": {
-        "x": {"stacked": True, "grid": {"display": False}},
-        "y": {"stacked": True, "beginAtZero": True, "ticks": {"precision": 0}},
+        "x": {"stacked": True, "grid": {"display": False}, "ticks": {"color": GREY}},
+        "y": {
+            "stacked": True,
+            "beginAtZero": True,
+            "ticks": {"precision": 0, "color": GREY},
+        },
     },
 }
 

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
 
 from nijika.staff import audit
+
+MOST_FOUND = 50
 
 
 class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
@@ -52,6 +56,21 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
 
         live = self.admin_view(pages.live(self))
         return [path("live/", live, name="live")]
+
+    def search(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """What the term names, as it is written: unfold's own would make it small
+        letters, which keys are not, and remember it."""
+        from nijika.staff import finding
+
+        term = request.GET.get("s", "").strip()
+        if not term:
+            return HttpResponse()
+        pages = self._search_apps(self.get_app_list(request), term.lower())
+        found = Paginator(pages + finding.find(request, term), MOST_FOUND)
+        context = {"results": found.page(1), "page_obj": found, "page_counter": 0}
+        answer = render(request, "unfold/helpers/command_results.html", context)
+        answer["HX-Trigger"] = "search"
+        return answer
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> Any:
         from nijika.staff import pages

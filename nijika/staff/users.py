@@ -160,6 +160,7 @@ class UserAdmin(StaffAdmin):
     search_help_text = "An e-mail or its beginning, or an id"
     ordering = ("-pk",)
     fields = ("email",)
+    shown = ("id", "email", "created_at", "last_login", "suspended_at", "deleted_at")
     panels = "staff/user.html"
     acts = (
         Act(

@@ -92,7 +92,7 @@ class WebhookEndpointAdmin(StaffAdmin):
         sent = WebhookDelivery.objects.filter(endpoint_id=row.pk)
         return {"deliveries": sent.order_by("-created_at", "-id")[:20]}
 
-    @labelled("mode", {"live": "", "test": "warning"})
+    @admin.display(description="mode")
     def mode(self, endpoint: WebhookEndpoint) -> str:
         return "test" if endpoint.test else "live"
 

@@ -180,7 +180,6 @@ class JobAdmin(StaffAdmin):
         "status_label",
         "does",
         "user",
-        "mode",
         "error_code",
         "charged",
         "created_at",
@@ -302,15 +301,12 @@ class JobAdmin(StaffAdmin):
     @admin.display(description="operation")
     def does(self, job: Job) -> str:
         more = f" +{len(job.then)}" if job.then else ""
-        return f"{job.operation}/{job.engine}{more}"
+        test = " (test)" if job.test else ""
+        return f"{job.operation}/{job.engine}{more}{test}"
 
     @labelled("status", COLOURS)
     def status_label(self, job: Job) -> str:
         return job.status
-
-    @labelled("mode", {"live": "", "test": "warning"})
-    def mode(self, job: Job) -> str:
-        return "test" if job.test else "live"
 
     @admin.display(description="error")
     def error_code(self, job: Job) -> str:
@@ -352,7 +348,7 @@ class BatchAdmin(StaffAdmin):
     def short_id(self, batch: Batch) -> str:
         return short(batch.pk)
 
-    @labelled("mode", {"live": "", "test": "warning"})
+    @admin.display(description="mode")
     def mode(self, batch: Batch) -> str:
         return "test" if batch.test else "live"
 

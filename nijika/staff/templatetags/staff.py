@@ -3,6 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.db.models import Model
 from django.template.defaultfilters import capfirst
 
 register = template.Library()
@@ -24,4 +25,10 @@ def many(value: int | Decimal) -> str:
 @register.filter
 def headline(part: Any) -> str:
     """The name of a table begins with a capital; a row is called what it is called."""
-    return str(capfirst(part)) if isinstance(part, str) else str(part)
+    return str(part) if isinstance(part, Model) else str(capfirst(str(part)))
+
+
+@register.filter
+def path(parts: list[Any]) -> list[Any]:
+    """Without the name of the app, which is ours and tells staff nothing."""
+    return parts[1:] if len(parts) > 1 else parts
