@@ -37,9 +37,13 @@ def keep_bytes() -> int:
 
 
 def available() -> Unavailable:
-    """The licence first: who has not acknowledged it need install nothing."""
+    """The licence first: who has not acknowledged it need install nothing.
+
+    Raises SettingsError for settings that cannot be read: before a worker begins.
+    """
     if not acknowledged():
         return "license_not_acknowledged"
+    side_px(), keep_bytes()
     if find_spec("ultralytics") is None:
         return "extra_missing"
     return "" if file().is_file() else "weights_missing"

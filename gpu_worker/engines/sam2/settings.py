@@ -45,6 +45,8 @@ def keep_bytes() -> int:
 
 
 def available() -> Unavailable:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    keep_bytes()
     if find_spec("transformers") is None or find_spec("torch") is None:
         return "extra_missing"
     chosen = weights()

@@ -20,6 +20,7 @@ from gpu_worker.engines.smart_mask.classical import Classical
 from gpu_worker.engines.smart_mask.keeping import KEPT_S, Kept
 from gpu_worker.engines.smart_mask.seeing import Candidate, Seeing
 from gpu_worker.errors import InvalidParameters, Stopped
+from gpu_worker.settings import SettingsError
 from tests.gpu_worker.engines.pictures import LEMUR, Silent, plain, refuses, save
 
 SIZE = (440, 680)
@@ -292,6 +293,16 @@ def test_fastsam_is_off_until_its_licence_is_acknowledged(
     monkeypatch.setenv("NIJIKA_FASTSAM_LICENSE", "AGPL-3.0")
     assert FastSam.available() in {"extra_missing", "weights_missing"}
     assert FastSam.spec.licence == "AGPL-3.0"
+
+
+@pytest.mark.parametrize("side", ["1000", "0", "-32"])
+def test_size_that_the_network_cannot_take_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    monkeypatch.setenv("NIJIKA_FASTSAM_LICENSE", "AGPL-3.0")
+    monkeypatch.setenv("NIJIKA_FASTSAM_SIZE", side)
+    with pytest.raises(SettingsError, match="multiple of 32"):
+        FastSam.available()
 
 
 def test_worker_announces_what_it_has_in_name_only(
