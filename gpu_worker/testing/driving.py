@@ -71,6 +71,14 @@ class RecordingHooks:
     def checkpoint(self, item: Item, text: str) -> None:
         self.checkpoints.append(text)
 
+    def keep(self, item: Item, text: str, *, wait_s: float = 0) -> bool:
+        """For engines that wait: a checkpoint of which is known that it is kept."""
+        self.checkpoints.append(text)
+        return True
+
+    def handed_back(self, item: Item) -> bool:
+        return False
+
 
 class Driver:
     """A loaded engine. `engine` is its class, or `module:Class`; `added` are members of
