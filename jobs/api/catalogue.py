@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from billing.prices import price_of
 from gpu_worker.contract import SANDBOX, EngineSpec
 from jobs import engine_states, engines, sealing
 from jobs.api.rendering import credits_text
+from jobs.errors import EngineUnavailable
 
 
 def operations() -> list[dict[str, Any]]:
@@ -27,6 +29,17 @@ def operations() -> list[dict[str, Any]]:
         }
         for name, missing in engines.unannounced().items()
     ]
+
+
+def sandbox() -> list[dict[str, Any]]:
+    """The operations as test keys have them: one engine each, which takes what the
+    default one would take."""
+    found = []
+    for name in engines.unannounced():
+        with suppress(EngineUnavailable):
+            spec = engines.resolve(name, test=True)
+            found.append({"name": name, "engines": [_engine(spec)]})
+    return found
 
 
 def providers(*, test: bool) -> dict[str, Any]:

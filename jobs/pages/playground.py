@@ -55,8 +55,7 @@ START: dict[str, dict[str, Any]] = {
 class Playground(PersonPage):
     def get(self, request: HttpRequest) -> HttpResponse:
         available, _ = ledger.balance(self.user_id)
-        operations = [_operation(one) for one in catalogue.operations()]
-        operations.sort(key=lambda one: (_rank(one["name"]), one["title"]))
+        operations = _operations(test=self.test)
         setup = {
             "operations": operations,
             "limits": catalogue.limits(),
@@ -127,6 +126,15 @@ class Run(PersonPage):
 def _accepted(accepted: Accepted) -> HttpResponse:
     """Runs in the front's event loop: no query here."""
     return answer(job_view(accepted.job), status=202)
+
+
+def _operations(*, test: bool) -> list[dict[str, Any]]:
+    """Those that can be asked for, with the engines of which anything is known."""
+    offered = catalogue.sandbox() if test else catalogue.operations()
+    for one in offered:
+        one["engines"] = [it for it in one["engines"] if it["parameters"] is not None]
+    found = [_operation(one) for one in offered if one["engines"]]
+    return sorted(found, key=lambda one: (_rank(one["name"]), one["title"]))
 
 
 def _operation(found: dict[str, Any]) -> dict[str, Any]:

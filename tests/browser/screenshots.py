@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import people
 from tests.browser.people import DESKTOP, PHONE, Person
+from tests.browser.test_every_page import done
 from tests.flows.house import ROOT, House, house
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -65,7 +66,7 @@ def work(home: House) -> None:
     for operation, sample, parameters in WORK:
         photo = SAMPLES / f"{sample}.jpg"
         job_id = home.accepted(operation, photo, key=key, **parameters)
-        home.end_of(job_id, within_s=120)
+        done(home, job_id, key)
     home.sql(PAST)
 
 

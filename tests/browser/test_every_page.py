@@ -7,24 +7,29 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.people import DESKTOP, PHONE, Person
-from tests.flows.house import House
+from tests.browser.people import DESKTOP, PHONE, Person, session_of
+from tests.browser.test_playground import PHOTO
+from tests.flows.house import ENDS, House, eventually
 
 PAGES = ["/dashboard", "/playground", "/jobs", "/webhooks", "/credits", "/prices"]
 WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
 
 
+def done(home: House, job_id: str, key: str) -> None:
+    def look() -> bool | None:
+        return home.job(job_id, key=key)["status"] in ENDS or None
+
+    eventually(look, within_s=60)
+
+
 @pytest.fixture(scope="session")
 def busy(home: House) -> str:
     """The e-mail of somebody whose pages are full."""
-    from tests.browser.people import session_of
-    from tests.browser.test_playground import PHOTO
-
     email = "busy@example.org"
     session_of(home, email)
     key = home.stack.manage("create_key", email)
     for operation in ("removebg", "canny"):
-        home.end_of(home.accepted(operation, PHOTO, key=key), within_s=60)
+        done(home, home.accepted(operation, PHOTO, key=key), key)
     return email
 
 
@@ -72,9 +77,7 @@ def test_the_theme_can_be_switched_and_stays(somebody: Person) -> None:
 
 
 def test_the_menu_opens_on_a_phone(meet: Callable[..., Person]) -> None:
-    from tests.browser import people
-
-    page = meet(screen=people.PHONE).visit("/dashboard")
+    page = meet(screen=PHONE).visit("/dashboard")
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("link", name="Credits", exact=True).click()
     assert page.url.endswith("/credits")

@@ -202,7 +202,7 @@ export function showErrors(form, errors) {
     const box = form.querySelector(`[data-field="${CSS.escape(name)}"]`);
     if (!box) return true;
     box.append(make("p", { className: "error", textContent: `${title(name)} ${error.message}` }));
-    box.querySelector("input,select,textarea")?.setAttribute("aria-invalid", "true");
+    box.querySelector("[id^=field-],[id^=extra-]")?.setAttribute("aria-invalid", "true");
     box.closest("details")?.setAttribute("open", "");
     return false;
   });

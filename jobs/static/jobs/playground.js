@@ -23,6 +23,7 @@ const state = {
   fields: [],
   job: null,
   estimating: null,
+  complaint: null,
   key: null,
 };
 const points = new Points(changed);
@@ -131,8 +132,13 @@ function extraField({ role, isNeeded, several }) {
   box.dataset.field = several ? "more-images" : role;
   input.addEventListener("change", async () => {
     const files = [...input.files].slice(0, state.engine.images.max - 1 || 1);
-    state.extras[role] = await Promise.all(files.map(prepared)).catch(complain) ?? [];
-    changed();
+    state.extras[role] = [];
+    try {
+      state.extras[role] = await Promise.all(files.map(prepared));
+      changed();
+    } catch (error) {
+      complain(error);
+    }
   });
   delete state.extras[role];
   return box;
@@ -151,7 +157,7 @@ function parameters() {
 
 function request() {
   const asked = { operation: operation().name };
-  if (!state.engine.default) asked.engine = state.engine.name;
+  if (mode === "live" && !state.engine.default) asked.engine = state.engine.name;
   const given = parameters();
   if (Object.keys(given).length) asked.parameters = given;
   return asked;
@@ -169,6 +175,7 @@ function pictures() {
 
 function changed() {
   state.key = null;
+  if (state.complaint === "run") complain(null);
   by("clear-points").hidden = !takesPoints() || !points.all.length;
   clearTimeout(state.estimating?.timer);
   state.estimating?.abort?.abort();
@@ -189,11 +196,10 @@ async function estimate() {
     const found = await post(`/playground/estimate?mode=${mode}`, { ...asked, files },
       { signal: abort.signal });
     showPrice(found);
-    complain(null);
+    if (state.complaint !== "run") complain(null);
     showErrors(form, []);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    complain(error);
+    if (error.name !== "AbortError") complain(error, "estimate");
   }
 }
 
@@ -211,9 +217,11 @@ function showPrice({ price, available, is_enough: isEnough, requests }) {
   by("python").textContent = requests.python;
 }
 
-/** Say what is wrong; null takes it back. */
-function complain(error) {
+/** Say what is wrong; null takes it back. What a run was refused with stays until
+ * something is changed; what the parameters are refused with, until they are right. */
+function complain(error, source = "run") {
   const box = by("problem");
+  state.complaint = error ? source : null;
   if (!error) {
     box.hidden = true;
     return;
