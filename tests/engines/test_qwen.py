@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpu_worker.engines.base import Arrays, Item
+from gpu_worker import pixels
+from gpu_worker.engines.base import Arrays, Input, Item
 from gpu_worker.engines.qwen import pipeline as pipelines
 from gpu_worker.engines.qwen.edit import Edit
 from gpu_worker.engines.qwen.generate import Generate
@@ -44,7 +48,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     qwen.generating(folder / "qwen-image")
     qwen.editing(folder / "qwen-image-edit")
     qwen.lora(folder / "qwen-image-lora/lightning-4.safetensors", seed=1)
-    for seed, name in enumerate(["removal", "white-balance", "lightning-2"], start=2):
+    sets = ["removal", "white-balance", "lightning-2", "insertion"]
+    for seed, name in enumerate(sets, start=2):
         qwen.lora(folder / f"qwen-image-edit-lora/{name}.safetensors", seed=seed)
     return folder
 
@@ -328,6 +333,18 @@ def test_file_that_is_no_adapter_of_this_model_stops_the_loading(
         Generate().load()
 
 
+def test_model_that_knows_guidance_of_another_kind_only_is_not_served(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(weights / "qwen-image", tmp_path / "qwen-image")
+    config = tmp_path / "qwen-image/transformer/config.json"
+    told = json.loads(config.read_text()) | {"guidance_embeds": True}
+    config.write_text(json.dumps(told))
+    monkeypatch.setenv("NIJIKA_WEIGHTS", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="guidance"):
+        Generate().load()
+
+
 # Editing
 
 
@@ -362,6 +379,35 @@ def test_edit_gives_what_its_encoding_needs(editor: Edit) -> None:
     assert first.pixels.shape == (64, 64, 3)
     assert [first.details["seed"], second.details["seed"]] == [4, 5]
     assert first.details["painted_px"] == [64, 64]
+
+
+def test_object_is_inserted_by_two_masks_and_the_rest_stays_as_it_was(
+    editor: Edit, tmp_path: Path
+) -> None:
+    image, thing = square((200, 30, 30)), square((30, 30, 200))
+    place, outline = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    place[16:40, 16:40] = outline[10:50, 10:50] = 255
+    shown = {
+        "image": image,
+        "mask": place,
+        "reference": thing,
+        "reference_mask": outline,
+    }
+    inputs = []
+    for role, one in shown.items():
+        path = tmp_path / f"{role}.png"
+        path.write_bytes(pixels.encode(one, "png").data)
+        inputs.append(Input(role=role, path=path))
+    wanted = {"task": "insertion", "steps": 2, "seed": 1, "input_quality": "original"}
+    asked = Item(
+        job_id="job", operation="edit", parameters=wanted, inputs=tuple(inputs)
+    )
+    [arrays] = made(editor, replace(asked, arrays=Edit.decode(asked)))
+    [picture] = Edit.encode(asked, arrays)
+    assert picture.details["adapters"] == ["insertion"]
+    assert (picture.pixels[:4] == image[:4]).all()
+    assert (picture.pixels[:, 58:] == image[:, 58:]).all()
+    assert differ(picture.pixels[20:36, 20:36], image[20:36, 20:36])
 
 
 # Recipes

@@ -33,6 +33,7 @@ PARTS = {
 """What is large enough to be told of, and who knows it."""
 ENCODED_SHARE = 384 / 1024
 """How much smaller the side is at which the text encoder sees a reference."""
+MOST_COMPILED = 64
 TILED_FROM_PIXELS = 2_100_000
 FAST_SHIFT = math.log(3)
 FAST_SCHEDULE = {
@@ -56,6 +57,9 @@ def load(name: settings.Name, *, say: Say) -> Any:
     device = devices.device()
     pipeline = _read(name, source, dtype=devices.dtype_for(device, wide=True), say=say)
     pipeline.set_progress_bar_config(disable=True)
+    if pipeline.transformer.config.guidance_embeds:
+        # It would want a scale of another kind, and ignore the one that we promise.
+        raise EngineUnavailable(f"{name}: guidance-distilled models are not served.")
     return pipeline
 
 
@@ -75,8 +79,16 @@ def settle(pipeline: Any, *, say: Say) -> Any:
                 "NIJIKA_QWEN_COMPILE needs NIJIKA_QWEN_MEMORY=resident"
             )
         say("compiling")
-        pipeline.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
+        _compile(pipeline.transformer, backend)
     return pipeline
+
+
+def _compile(transformer: Any, backend: str) -> None:
+    import torch
+
+    # Each choice of adapters is compiled for itself, and past the limit a job fails.
+    torch._dynamo.config.recompile_limit = MOST_COMPILED
+    transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
 
 
 def fast_scheduler(pipeline: Any) -> Any:

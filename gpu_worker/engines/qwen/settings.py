@@ -44,18 +44,17 @@ class Source:
 def source(name: Name) -> Source | None:
     """Where the engine's model is; None: there is none. Raises SettingsError."""
     if name == "qwen-image":
-        place = settings.text("NIJIKA_QWEN_IMAGE_MODEL", "")
-        revision = settings.text("NIJIKA_QWEN_IMAGE_REVISION", "")
+        variables = "NIJIKA_QWEN_IMAGE_MODEL", "NIJIKA_QWEN_IMAGE_REVISION"
     else:
-        place = settings.text("NIJIKA_QWEN_EDIT_MODEL", "")
-        revision = settings.text("NIJIKA_QWEN_EDIT_REVISION", "")
+        variables = "NIJIKA_QWEN_EDIT_MODEL", "NIJIKA_QWEN_EDIT_REVISION"
+    place, revision = (settings.text(variable, "") for variable in variables)
     folder = Path(place) if place else settings.weights() / name
     if (folder / "model_index.json").is_file():
         return Source(place=str(folder))
     if not place or folder.is_absolute():
         return None
     if not re.fullmatch("[0-9a-f]{40}", revision):
-        raise SettingsError(f"{place} needs a revision: the 40 digits of a commit")
+        raise SettingsError(f"{variables[1]}: the 40 digits of a commit of {place}")
     return Source(place=place, revision=revision)
 
 
