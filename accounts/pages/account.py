@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -16,6 +19,7 @@ from accounts.errors import LastWayIn, LinkNotFound, StaffStays
 from accounts.pages.forms import DeleteForm
 from accounts.pages.keys import user_of
 from accounts.signing_in import NAMES, SeeOther
+from nijika.errors import Unavailable
 
 
 class AccountView(LoginRequiredMixin, View):
@@ -58,12 +62,13 @@ class EndOtherBrowsersView(LoginRequiredMixin, View):
 
 
 class ExportView(LoginRequiredMixin, View):
-    """All that is kept about somebody, as one JSON document."""
+    """All that is kept about somebody, as one JSON document. Raises Busy."""
 
     def get(self, request: HttpRequest) -> StreamingHttpResponse:
-        answer = StreamingHttpResponse(
-            exporting.document(user_of(request)), content_type="application/json"
-        )
+        if not _exports.acquire(blocking=False):
+            raise Busy
+        document = _Export(exporting.document(user_of(request)))
+        answer = StreamingHttpResponse(document, content_type="application/json")
         name = f"nijika-{timezone.now():%Y-%m-%d}.json"
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         answer["Cache-Control"] = "no-store"
@@ -86,6 +91,32 @@ class DeleteView(LoginRequiredMixin, View):
             return _back()
         logout(request)
         return render(request, "accounts/left.html")
+
+
+class Busy(Unavailable):
+    """Somebody else is being given their data. Please try again in a minute."""
+
+    headers = {"Retry-After": "60"}
+
+
+_exports = threading.BoundedSemaphore(1)
+"""A slow reader holds a thread of the web server: of such there is one at most."""
+
+
+class _Export:
+    """The pieces of a document; once closed, it is another's turn."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._is_open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            _exports.release()
 
 
 def _delete_page(

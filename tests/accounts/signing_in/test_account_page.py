@@ -131,6 +131,17 @@ def test_export_has_all_of_ones_own_and_nothing_of_others(
     assert issued.secret.encode() not in body and b"eve" not in body
 
 
+def test_exports_are_given_one_at_a_time(ada: Browser) -> None:
+    slow = ada.get("/account/export")
+    next(iter(slow.streaming_content))
+
+    assert ada.get("/account/export").status_code == 503
+
+    slow._iterator.close()
+    again = ada.get("/account/export")
+    assert json.loads(b"".join(again.streaming_content))["jobs"] == []
+
+
 # Leaving
 
 
