@@ -237,6 +237,8 @@ class Program:
     def _on_lost(self, job_ids: Sequence[str]) -> None:
         """From the thread that saw it: nothing more may be asked of this device."""
         logger.error("the device is lost: leaving")
+        for key in self._devices:
+            self._standing.is_in(key, "failed", "the device is lost")
         self._close_gates()
         self._runner.fail_lost(job_ids)
         self._runner.hand_back_all()

@@ -179,3 +179,4 @@ def test_lost_device_ends_the_worker_and_leaves_its_jobs_to_others(
     report = platform.jobs[job.job_id].report
     assert report is not None and report.failure is not None
     assert (report.failure.code, report.failure.retryable) == ("engine_failed", True)
+    assert platform.states(NAME)[-1] == "failed"
