@@ -19,16 +19,14 @@ def operations() -> list[dict[str, Any]]:
     """The operations by name, each with its engines, the default first: all that are
     configured, and whether they would take a job now."""
     announced = {one.name: one.engines for one in engines.offered()}
-    return [
-        {
-            "name": name,
-            "engines": [
-                *(_engine(spec) for spec in announced.get(name, ())),
-                *(_unknown(name, engine) for engine in missing),
-            ],
-        }
-        for name, missing in engines.unannounced().items()
-    ]
+    found = []
+    for name, missing in engines.unannounced().items():
+        known = [_engine(spec) for spec in announced.get(name, ())]
+        unknown = [_unknown(name, engine) for engine in missing]
+        # A default that nobody has announced is still the default.
+        listed = sorted([*known, *unknown], key=lambda one: not one["default"])
+        found.append({"name": name, "engines": listed})
+    return found
 
 
 def sandbox() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from gpu_worker.contract import Step, to_json
 from jobs import dispatch, lifecycle, unpooled
 from jobs.dispatch import Candidate, Dispatcher
-from jobs.models import Engine, Job
+from jobs.models import Engine, EnginePace, Job
 from nijika.celery import Publisher
 from nijika.local import servers
 from tests.jobs.queueing import Broker, person, queued, start, within, worker
@@ -101,6 +101,37 @@ def test_window_is_two_messages_per_slot_and_one_per_worker(
     queued(person("owner"), 20)
     turns(dispatcher, 0.2)
     assert len(broker.messages()) == 5 + 3
+
+
+def test_runs_that_are_long_are_sent_one_per_slot_and_one_more(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=3)
+    batching(1)
+    EnginePace.objects.create(
+        operation="removebg", engine="classical", size_mp=1, run_ms=9000, share_ms=9000
+    )
+    queued(person("owner"), 20)
+    turns(dispatcher, 0.2)
+    assert len(broker.messages()) == 4
+
+
+def test_worker_that_still_loads_is_sent_nothing(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=0)
+    queued(person("owner"))
+    assert turns(dispatcher, 0.1) == 0
+
+
+def test_assignment_tells_owners_apart(dispatcher: Dispatcher, broker: Broker) -> None:
+    worker(slots=2)
+    users = [person("one"), person("two")]
+    for user in users:
+        queued(user)
+    turns(dispatcher, 0.1)
+    told = {one.owner for message in broker.messages() for one in message.assignments}
+    assert told == {str(user.pk) for user in users}
 
 
 def test_window_opens_when_a_job_ends(dispatcher: Dispatcher, broker: Broker) -> None:
