@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -23,6 +24,7 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
 
     index_title = "System"
     index_template = "staff/system.html"
+    login_template = "staff/login.html"
     site_header = "nijika"
 
     def register(
@@ -65,9 +67,11 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
         term = request.GET.get("s", "").strip()
         if not term:
             return HttpResponse()
+        started = time.monotonic()
         pages = self._search_apps(self.get_app_list(request), term.lower())
         found = Paginator(pages + finding.find(request, term), MOST_FOUND)
-        context = {"results": found.page(1), "page_obj": found, "page_counter": 0}
+        context: dict[str, Any] = {"results": found.page(1), "page_obj": found}
+        context |= {"page_counter": 0, "execution_time": time.monotonic() - started}
         answer = render(request, "unfold/helpers/command_results.html", context)
         answer["HX-Trigger"] = "search"
         return answer
