@@ -263,7 +263,7 @@ def test_weights_that_overflow_in_half_precision_run_in_single(
     made._dtype = torch.float16
     made._model = made._model.half()
     made._model.no_memory_embedding.data.fill_(float("inf"))
-    made._maps_are_finite()
+    made._hold_finite()
     assert made._dtype == torch.float32
 
 

@@ -77,7 +77,8 @@ class Sam2:
         self._model = model.eval().to(self._device, self._dtype)
         size = model.config.vision_config.backbone_config.image_size
         self._side_px = size if isinstance(size, int) else size[0]
-        self._maps_are_finite()
+        if self._dtype != torch.float32:
+            self._hold_finite()
 
     @torch.inference_mode()
     def look(self, images: Sequence[Pixels]) -> list[Embedding]:
@@ -162,8 +163,8 @@ class Sam2:
             made.append((scaled / 255 - mean) / deviation)
         return torch.cat(made).to(self._dtype)
 
-    def _maps_are_finite(self) -> None:
-        """Half precision overflows in some weights: then single precision it is."""
+    def _hold_finite(self) -> None:
+        """Single precision for weights with which half precision overflows."""
         grey = np.full((64, 64, 3), 127, np.uint8)
         if all(bool(one.isfinite().all()) for one in self.look([grey])[0].maps):
             return
