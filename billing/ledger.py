@@ -410,7 +410,7 @@ FROM hold LEFT JOIN locked ON locked.id = wallet_id
 """
 
 LONE_HOLD = """purse AS MATERIALIZED (
-    SELECT id FROM billing_wallet WHERE user_id = %(user_id)s::bigint
+    SELECT id FROM billing_wallet WHERE user_id = %(user_id)s::bigint AND {only_if}
     FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE billing_wallet AS wallet
@@ -435,7 +435,8 @@ LONE_HOLD = """purse AS MATERIALIZED (
 )"""
 """`hold_many(wait=False)` of one hold, for a statement that also writes what it is for:
 common table expressions, of which `held` has a row (`available_after`) if the hold was
-made now. Where it has none, nothing was done: `hold_many` tells why."""
+made now. Where it has none, nothing was done: `only_if` does not hold, or `hold_many`
+tells why."""
 
 # Balances are written from the rows as they are, not from what Python read, and only
 # as far as both stay above zero.

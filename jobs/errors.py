@@ -118,6 +118,18 @@ class SandboxFull(RateLimited):
     headers = {"Retry-After": "5"}
 
 
+class TooManyUnfinished(RateLimited):
+    """This account has as many unfinished jobs as it may; try again as they end."""
+
+    headers = {"Retry-After": "5"}
+
+
+class StorageFull(RateLimited):
+    """This account's files take all the room that it has; they go as jobs expire."""
+
+    headers = {"Retry-After": "600"}
+
+
 class JobNotSucceeded(Conflict):
     """This job has not succeeded, so it has no result."""
 

@@ -33,7 +33,12 @@ from django.db.models.base import ModelState
 from billing import ledger
 from billing.errors import InsufficientCredits
 from jobs import sandbox
-from jobs.errors import IdempotencyKeyReused, SandboxFull, SourceGone
+from jobs.errors import (
+    IdempotencyKeyReused,
+    SandboxFull,
+    SourceGone,
+    TooManyUnfinished,
+)
 from jobs.idempotency import KEY_LOCK
 from jobs.models import Job
 from nijika.errors import NijikaError, Unavailable
@@ -124,6 +129,7 @@ class Intake:
         self._take_keys()
         self._lock_sources()
         self._limit_tests()
+        self._limit_unfinished()
         self._accept(self._hold())
         self._drop_unused_keys()
 
@@ -223,6 +229,21 @@ class Intake:
             else:
                 rooms[item.user_id] = room - 1
 
+    # Unfinished jobs
+
+    def _limit_unfinished(self) -> None:
+        """Nobody fills the queues alone. Counted without a lock: what other groups are
+        accepting at this moment is not in it."""
+        most = settings.UNFINISHED_PER_USER
+        items = [item for item in self._open() if not item.test]
+        if not most or not items:
+            return
+        left = _unfinished_left({item.user_id for item in items}, items, most)
+        for item in items:
+            left[item.user_id] -= 1
+            if left[item.user_id] < 0:
+                self.outcomes[item.id] = TooManyUnfinished()
+
     # Credits
 
     def _hold(self) -> dict[UUID, Decimal]:
@@ -285,9 +306,7 @@ def _keeps_key(outcome: Outcome) -> bool:
 
 
 def _hold(item: Submission) -> ledger.Hold:
-    return ledger.Hold(
-        user_id=item.user_id, credits=item.price, reference=str(item.id)
-    )
+    return ledger.Hold(user_id=item.user_id, credits=item.price, reference=str(item.id))
 
 
 def _is_plain(item: Submission) -> bool:
@@ -388,8 +407,35 @@ WITH {_INSERTED.format(gate="true")}
 SELECT pg_current_xact_id()::text, created_at, start_by, give_up_at FROM made LIMIT 1
 """
 
+_UNFINISHED = """
+SELECT count(*) FROM (
+    SELECT FROM jobs_job WHERE user_id = {user_id} AND NOT test
+        AND status IN ('queued', 'running') AND id <> ALL({ids})
+    LIMIT {most}
+) AS counted
+"""
+
+_UNFINISHED_OF_EACH = f"""
+SELECT user_id, (
+    {_UNFINISHED.format(user_id="wanted.user_id", ids="%s::uuid[]", most="%s::int")}
+) FROM unnest(%s::bigint[]) AS wanted (user_id)
+"""
+
+_HAS_ROOM = f"""(
+    %(most_unfinished)s::int = 0 OR %(most_unfinished)s::int > (
+        {
+    _UNFINISHED.format(
+        user_id="%(user_id)s::bigint",
+        ids="ARRAY[%(reference)s]::uuid[]",
+        most="%(most_unfinished)s::int",
+    )
+}
+    )
+)"""
+
 _ACCEPT_ONE = f"""
-WITH {ledger.LONE_HOLD}, {_INSERTED.format(gate="EXISTS (SELECT FROM held)")}
+WITH {ledger.LONE_HOLD.format(only_if=_HAS_ROOM)},
+{_INSERTED.format(gate="EXISTS (SELECT FROM held)")}
 SELECT pg_current_xact_id()::text, available_after, created_at, start_by, give_up_at
 FROM held CROSS JOIN made
 """
@@ -446,7 +492,17 @@ def _values(items: list[Submission]) -> dict[str, Any]:
         "items": json.dumps([_row(item) for item in items], default=str),
         "start_by_s": settings.START_BY_S,
         "give_up_s": settings.GIVE_UP_S,
+        "most_unfinished": settings.UNFINISHED_PER_USER,
     }
+
+
+def _unfinished_left(
+    users: set[int], items: Sequence[Submission], most: int
+) -> dict[int, int]:
+    """How many more each user may have, not counting those of `items`."""
+    ids = [item.id for item in items]
+    counted = prepared.rows(_UNFINISHED_OF_EACH, [ids, most, sorted(users)])
+    return {user_id: most - int(count) for user_id, count in counted}
 
 
 def _row(item: Submission) -> dict[str, Any]:

@@ -138,6 +138,11 @@ class Job(models.Model):
                 fields=["user", "test", "-created_at", "-id"], name="job_list"
             ),
             models.Index(
+                fields=["user"],
+                condition=Q(erased_at__isnull=True),
+                name="job_with_files",
+            ),
+            models.Index(
                 fields=["user", "test", "status", "-created_at", "-id"],
                 name="job_list_status",
             ),

@@ -20,8 +20,8 @@ from uuid import UUID
 from billing import prices
 from billing.errors import InsufficientCredits
 from gpu_worker.contract import EngineSpec, Step, to_json
-from jobs import engines, idempotency, inputs, sandbox, sealing, submission
-from jobs.errors import BadFields, FieldError, within
+from jobs import engines, idempotency, inputs, sandbox, sealing, stored, submission
+from jobs.errors import BadFields, FieldError, StorageFull, within
 from jobs.ids import new_id
 from jobs.inputs import Given
 from jobs.submission import Submission
@@ -263,6 +263,8 @@ def _glance(
     orders: Sequence[Order], checked: Sequence[Checked], orderer: Orderer
 ) -> None:
     """Refuse before an image is stored what would be refused afterwards."""
+    if any(order.images for order in orders):
+        _glance_at_room(orderer)
     if not orderer.test:
         price = sum((one.price for one in checked), Decimal(0))
         _glance_at_credits(orderer, price)
@@ -273,15 +275,27 @@ def _glance(
         sandbox.glance(orderer.user_id, len(orders))
 
 
+def _glance_at_room(orderer: Orderer) -> None:
+    try:
+        stored.glance(orderer.user_id)
+    except StorageFull:
+        if not _is_repeat(orderer):
+            raise
+
+
 def _glance_at_credits(orderer: Orderer, price: Decimal) -> None:
     try:
         submission.glance(orderer.user_id, price)
     except InsufficientCredits:
         # What the key has made already is paid, perhaps with the last credits.
-        if not idempotency.stands(
-            user_id=orderer.user_id, test=orderer.test, key=orderer.idempotency_key
-        ):
+        if not _is_repeat(orderer):
             raise
+
+
+def _is_repeat(orderer: Orderer) -> bool:
+    return idempotency.stands(
+        user_id=orderer.user_id, test=orderer.test, key=orderer.idempotency_key
+    )
 
 
 def _digest(checked: Checked, order: Order, taken: inputs.Taken) -> str:

@@ -26,7 +26,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from jobs import idempotency, upload_links
+from jobs import idempotency, stored, upload_links
 from jobs.errors import (
     BadFields,
     FieldError,
@@ -78,8 +78,13 @@ def announce(
     size_bytes: int,
     idempotency_key: str | None = None,
 ) -> Announced:
-    """Promise to take a file. Raises BadFields, UploadsFull, IdempotencyKeyReused."""
+    """Promise to take a file.
+
+    Raises BadFields, UploadsFull, StorageFull, IdempotencyKeyReused.
+    """
     _check_announced(content_type, size_bytes)
+    if not idempotency.stands(user_id=user_id, test=test, key=idempotency_key):
+        stored.glance(user_id)
     digest = idempotency.digest_of("upload", [content_type, size_bytes])
     wish = Wish(user_id=user_id, test=test, key=idempotency_key, digest=digest)
     upload_id = new_id()

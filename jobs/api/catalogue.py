@@ -138,5 +138,7 @@ def limits() -> dict[str, Any]:
         "upload_bytes": settings.UPLOAD_LIMIT_BYTES,
         "image_pixels": settings.IMAGE_LIMIT_PIXELS,
         "image_side_px": settings.IMAGE_LIMIT_SIDE_PX,
+        "unfinished_jobs": settings.UNFINISHED_PER_USER,
         "unfinished_test_jobs": settings.SANDBOX_UNFINISHED,
+        "stored_bytes": settings.STORED_PER_USER_BYTES,
     }

@@ -188,6 +188,7 @@ class Stack:
             "NIJIKA_BROKER_URL": redis,
             "NIJIKA_WORKER_GRACE": "3s",
             "NIJIKA_RATE_LIMITS": "false",
+            "NIJIKA_UNFINISHED_PER_USER": "0",
             "PYTHONUNBUFFERED": "1",
         }
         if self._may_stand_in():
