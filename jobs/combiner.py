@@ -24,6 +24,7 @@ from django.db import connection
 from jobs import groups
 from jobs.groups import Answer, InDoubt
 from jobs.intake import Accepted, Intake, Later, Submission
+from nijika import counters
 from nijika.errors import NijikaError
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Combiner:
                 case Accepted():
                     offer.future.set_result(answer)
                 case NijikaError():
+                    counters.SUBMITS.labels(answer.code).inc()
                     offer.future.set_exception(answer)
                 case Later():
                     locked.append(offer)

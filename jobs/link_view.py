@@ -10,8 +10,18 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse, JsonResponse
 
-from gpu_worker.contract import VERSION, Call, ContractError, from_json, to_json
+from gpu_worker.contract import (
+    VERSION,
+    Answer,
+    Call,
+    ContractError,
+    Report,
+    from_json,
+    to_json,
+)
 from jobs import link
+from jobs.errors import JOB_CODES
+from nijika import counters
 from nijika.errors import Conflict, Malformed, MethodNotAllowed, Unauthenticated
 
 
@@ -39,10 +49,29 @@ def answer(environ: dict[str, Any]) -> HttpResponse:
 
 def _handled(body: bytes) -> HttpResponse:
     try:
-        answer = link.handle(_call(body))
+        call = _call(body)
+        answer = link.handle(call)
     except ContractError as error:
+        counters.LINK_CALLS.labels("refused").inc()
         raise Malformed(str(error)) from error
+    counters.LINK_CALLS.labels(answer.status).inc()
+    _count_reports(call, answer)
     return JsonResponse(to_json(answer))
+
+
+def _count_reports(call: Call, answer: Answer) -> None:
+    """Each end once: what is not acknowledged comes again."""
+    acknowledged = set(answer.acknowledged)
+    for report in call.reports:
+        if report.run in acknowledged:
+            counters.LINK_REPORTS.labels(_outcome(report)).inc()
+
+
+def _outcome(report: Report) -> str:
+    """A worker may report any code: those that nobody knows are one."""
+    if report.failure is None:
+        return "succeeded"
+    return report.failure.code if report.failure.code in JOB_CODES else "other"
 
 
 def _health() -> HttpResponse:

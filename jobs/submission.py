@@ -27,6 +27,7 @@ from jobs import groups, news
 from jobs.combiner import Combiner
 from jobs.groups import Answer, InDoubt
 from jobs.intake import LOCKED, Accepted, Later, Submission
+from nijika import counters
 from nijika.errors import NijikaError
 
 __all__ = [
@@ -152,11 +153,15 @@ def _by_user(items: Iterable[Submission]) -> list[list[Submission]]:
 
 def _end(answer: Answer) -> Accepted | NijikaError:
     assert not isinstance(answer, Later | InDoubt), answer
+    if isinstance(answer, NijikaError):
+        counters.SUBMITS.labels(answer.code).inc()
     return answer
 
 
 def on_accepted(accepted: Sequence[Accepted]) -> None:
     """After a commit: wake who goes on with the jobs, and remember what is left."""
+    for one in accepted:
+        counters.SUBMITS.labels("replayed" if one.replayed else "accepted").inc()
     made = [one.job for one in accepted if not one.replayed]
     ready = [job for job in made if not job.waiting_fetches]
     news.announce(

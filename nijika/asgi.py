@@ -13,7 +13,7 @@ django.setup()
 
 from django.db import OperationalError, connection  # noqa: E402
 
-from nijika import link_door  # noqa: E402
+from nijika import counters, link_door  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
 from nijika.wsgi import application as wsgi_application  # noqa: E402
@@ -75,5 +75,6 @@ application = Front(
         looks_valid=import_string(settings.CREDENTIALS_LOOK_VALID),
         signed_limit_bytes=import_string(settings.SIGNED_BODY_LIMIT),
         check=refusal,
+        observe=counters.observe,
     )
 )

@@ -29,6 +29,7 @@ from django.http import (
 FRONT = "nijika.front"
 """Is in `request.META` where the front runs the view."""
 
+ROUTE = "nijika.route"
 CONTINUATION = "nijika.continuation"
 """Where in `request.META` a view leaves its wish."""
 

@@ -14,7 +14,7 @@ from django.db import close_old_connections
 from django.http import HttpResponse
 
 from jobs import link_view
-from nijika import problems, request_ids
+from nijika import continuation, problems, request_ids
 
 PATH = "/internal/link"
 
@@ -23,6 +23,7 @@ def application(
     environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
     """Answers like the rest of the platform: problems as problem responses."""
+    environ[continuation.ROUTE] = PATH[1:]
     request_id = environ.get(request_ids.KEY) or request_ids.choose(None)
     close_old_connections()
     try:

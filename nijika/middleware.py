@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from nijika import cors, csp, problems, request_ids
+from nijika import continuation, cors, csp, problems, request_ids
 
 
 class RequestMiddleware:
@@ -24,6 +24,8 @@ class RequestMiddleware:
             )
         else:
             answer = self.get_response(request)
+            if request.resolver_match is not None:
+                request.META[continuation.ROUTE] = request.resolver_match.route
         if problems.is_page(request):
             csp.mark(answer, request)
         else:

@@ -151,6 +151,8 @@ RATE_PER_ADDRESS = env.str("NIJIKA_RATE_PER_ADDRESS", "5/s:10")
 RATE_HEALTH = env.str("NIJIKA_RATE_HEALTH", "100/s")
 RATE_SIGN_IN = env.str("NIJIKA_RATE_SIGN_IN", "20/m")
 # Whom to believe about a client's address (nijika.client_address).
+METRICS_TOKEN = env.str("NIJIKA_METRICS_TOKEN", "")
+METRICS_NETWORKS = env.list("NIJIKA_METRICS_NETWORKS", default=["127.0.0.0/8", "::1"])
 TRUSTED_PROXIES = env.int("NIJIKA_TRUSTED_PROXIES", 0)
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

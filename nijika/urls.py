@@ -3,7 +3,7 @@ from django.urls import include, path
 
 from accounts.pages.urls import provider_urlpatterns
 from jobs.api.urls import file_urlpatterns, upload_urlpatterns
-from nijika import health
+from nijika import health, metrics
 
 # The busiest first: Django tries them one by one. Pages come last, for people are slow.
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("api/system/health", health.system),
     path("health", health.ok),
     path("health/ready", health.ready),
+    path("metrics", metrics.metrics),
     path("", include("jobs.faces.urls")),
     path("admin/", admin.site.urls),
     path("", include(provider_urlpatterns)),

@@ -41,6 +41,10 @@ class Answer:
         self._cors = cors.headers_for(path, origin)
         self.request_id = request_id
         self.started = False
+        self.is_stream = False
+        self.status = 0
+        self.route = ""
+        """The pattern of the address, as far as anybody has found one."""
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send an answer whose length is known."""
@@ -51,6 +55,7 @@ class Answer:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
+        self.status = status
         # granian names itself where nothing stands; what stands may be empty.
         headers = [*headers, (b"server", b"")]
         message = {"type": "http.response.start", "status": status, "headers": headers}

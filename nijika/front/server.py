@@ -11,7 +11,7 @@ from typing import Any
 
 from nijika import bridge, request_ids
 from nijika.bridge import Outcome
-from nijika.continuation import Finish, SendFile, Stream
+from nijika.continuation import ROUTE, Finish, SendFile, Stream
 from nijika.errors import MethodNotAllowed, NijikaError
 from nijika.front import answers
 from nijika.front.answers import Answer, Send, StreamToClient
@@ -37,7 +37,8 @@ class Options:
     `looks_valid` gets the values of X-API-Key and Authorization; `signed_limit_bytes`
     the method, the path and the query, and says how large a body may be that comes
     without a key, None for any other address. `check` may block; a text from it refuses
-    to start.
+    to start. `observe` is told of each answer but streams: the route's pattern, the
+    method, the status and the seconds.
     """
 
     application: Callable[..., Iterable[bytes]]
@@ -55,6 +56,7 @@ class Options:
     looks_valid: Callable[[str | None, str | None], bool]
     signed_limit_bytes: Callable[[str, str, str], int | None] = lambda *_: None
     check: Callable[[], str | None] = field(default=lambda: None)
+    observe: Callable[[str, str, int, float], None] = lambda *_: None
 
 
 class Front:
@@ -108,17 +110,21 @@ class Front:
             request_id=request_ids.choose(head.text(b"x-request-id")),
             origin=head.text(b"origin"),
         )
+        began = self._loop.time()
         try:
             if scope["path"] == LIVE:
                 await _say_alive(scope["method"], answer)
             else:
                 await self._serve(scope, head, receive, answer)
         except ClientGone:
-            pass
+            return
         except Exception as error:
             if answer.started:
                 raise  # the server cuts the connection: half an answer is no answer
             await answer.failure(error, closing=False)
+        if not answer.is_stream:
+            seconds = self._loop.time() - began
+            self._options.observe(answer.route, scope["method"], answer.status, seconds)
 
     async def _serve(
         self, scope: Scope, head: _Head, receive: Receive, answer: Answer
@@ -186,6 +192,7 @@ class Front:
         )
         work = partial(bridge.run, self._options.application, environ)
         outcome = await self._on_thread(work, receive, answer, lane)
+        answer.route = environ.get(ROUTE, "")
         if isinstance(outcome.wish, Finish):
             body.close()  # it may be long until the end, and bodies are large
             del work
@@ -197,6 +204,7 @@ class Front:
             await answer.file(outcome.wish.path, outcome, self._disk, offered=offered)
         elif isinstance(outcome.wish, Stream):
             body.close()
+            answer.is_stream = True
             await self._stream(outcome.wish, outcome, receive, answer)
         elif outcome.body is None:
             await answer.chunk(b"", more=False)
