@@ -132,6 +132,7 @@ def test_operations_show_engines_with_price_and_schema(owner: Person) -> None:
     assert items[1]["engines"] == [
         {
             "name": "classical",
+            "aliases": [],
             "title": "",
             "default": True,
             "queue": "cpu",
@@ -140,6 +141,7 @@ def test_operations_show_engines_with_price_and_schema(owner: Person) -> None:
             "state": None,
             "message": "",
             "price": "0.0100",
+            "own_key": None,
             "licence": "",
             "images": {"min": 1, "max": 1},
             "roles": [],
