@@ -31,6 +31,7 @@ ENGINES: dict[Key, str] = {
     ("proxy", "imaging"): "gpu_worker.engines.proxying.engine:Proxy",
     ("removebg", "classical"): "gpu_worker.engines.classical:Classical",
     ("removebg", "birefnet"): "gpu_worker.engines.birefnet.engine:Removebg",
+    ("removebg", "onnx"): "gpu_worker.engines.onnx_matte.engine:Removebg",
     ("resize", "imaging"): "gpu_worker.engines.imaging.engine:Resize",
     ("crop", "imaging"): "gpu_worker.engines.imaging.engine:Crop",
     ("encode", "imaging"): "gpu_worker.engines.imaging.engine:Encode",
@@ -43,6 +44,7 @@ ENGINES: dict[Key, str] = {
     ("smart-mask", "fastsam"): "gpu_worker.engines.fastsam.engine:FastSam",
     ("smart-mask", "sam2"): "gpu_worker.engines.sam2.engine:Sam2",
     ("upscale", "classical"): "gpu_worker.engines.upscaling.classical:Classical",
+    ("upscale", "realesrgan"): "gpu_worker.engines.realesrgan.engine:Upscale",
     ("white-balance", "imaging"): "gpu_worker.engines.imaging.engine:WhiteBalance",
     ("generate", "qwen-image"): "gpu_worker.engines.qwen.generate:Generate",
     ("edit", "qwen-image-edit"): "gpu_worker.engines.qwen.edit:Edit",
@@ -82,7 +84,7 @@ ENGINES: dict[Key, str] = {
 @cache
 def table() -> dict[Key, str]:
     """The engines that this process knows."""
-    return _others() | ENGINES | settings.extra_engines()
+    return ENGINES | _others() | settings.extra_engines()
 
 
 def _others() -> dict[Key, str]:

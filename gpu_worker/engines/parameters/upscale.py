@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpu_worker.engines import parameters
@@ -26,26 +27,25 @@ PROPERTIES: dict[str, Any] = {
     "format": output.PROPERTIES["format"] | {"default": "jpg"},
     "quality": output.PROPERTIES["quality"] | {"default": 95},
 }
-MODEL_PROPERTIES: dict[str, Any] = {
-    "model": {
-        "enum": [*MODELS],
-        "default": MODELS[0],
-        "description": "Which trained model makes the detail.",
-    },
-    "face_enhance": {
-        "type": "boolean",
-        "default": False,
-        "description": "Whether faces are restored by a model of their own.",
-    },
-}
 REFUSED = "needs a GPU engine: the classical engine resamples, without any model"
+NO_FACES = "no engine here restores faces by a model of their own"
 
 
-def schema(*, models: bool) -> dict[str, Any]:
-    """With the models' parameters, or with a refusal that says why there are none."""
-    refused = {"not": {}, "x-refused": REFUSED}
-    of_models = {
-        name: member if models else refused for name, member in MODEL_PROPERTIES.items()
-    }
-    properties = output.PROPERTIES | PROPERTIES | of_models
+def schema(*, models: Sequence[str]) -> dict[str, Any]:
+    """With a choice among these models, the first of them unless said; or, where there
+    are none, with a refusal that says why."""
+    properties = output.PROPERTIES | PROPERTIES
+    if models:
+        properties["model"] = {
+            "enum": [*models],
+            "default": models[0],
+            "description": "Which trained model makes the detail.",
+        }
+    else:
+        properties["model"] = _refused(REFUSED)
+    properties["face_enhance"] = _refused(NO_FACES if models else REFUSED)
     return parameters.schema(properties, {"allOf": [output.RULES]})
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    return {"not": {}, "x-refused": reason}

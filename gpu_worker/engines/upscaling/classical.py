@@ -22,7 +22,7 @@ class Classical:
         engine="classical",
         queue="cpu",
         title="Classical upscaling (no model; resamples, invents no detail)",
-        parameters=upscale.schema(models=False),
+        parameters=upscale.schema(models=()),
         roles=("image",),
         run_limit_s=30,
         run_limit_s_per_mp=8,

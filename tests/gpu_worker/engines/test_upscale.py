@@ -152,10 +152,12 @@ def test_what_only_a_model_can_do_is_refused_by_name_and_says_why(desk, name, va
     assert "GPU" in error["message"]
 
 
-def test_an_engine_with_models_takes_the_five_names():
-    members = upscale.schema(models=True)["properties"]
+def test_an_engine_with_models_takes_the_names_of_those_it_has():
+    members = upscale.schema(models=upscale.MODELS)["properties"]
     assert len(members["model"]["enum"]) == 5
-    assert members["face_enhance"]["type"] == "boolean"
+    members = upscale.schema(models=upscale.MODELS[3:])["properties"]
+    assert members["model"]["default"] == "RealESRGAN_x2plus"
+    assert "faces" in members["face_enhance"]["x-refused"]
 
 
 def _grey(picture):
