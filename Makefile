@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test retest test-engines lint fix bench bench-images gallery chaos mutants lock
+.PHONY: help demo run test retest test-engines lint fix bench bench-images gallery screenshots chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,6 +54,10 @@ bench-images: ## cut-outs, resizing and pictures on the fly, as scores and ratio
 gallery: ## every operation on real photos, on one page
 	@$(SETUP) test
 	@$(BIN)/python -m bench.gallery
+
+screenshots: ## the README's pictures of the pages, in docs/screenshots
+	@$(SETUP) test
+	@$(BIN)/python -m tests.browser.screenshots
 
 chaos: ## ten minutes of kills, stops and flushes under load
 	@$(SETUP) test

@@ -46,6 +46,7 @@ def home(provider: Provider) -> Iterator[House]:
         house(Path(folder), settings=settings) as built,
     ):
         yield built
+        people.dismiss(built)
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def main() -> None:
         desk(home, browser, "light")
         desk(home, browser, "dark")
         phone(home, browser)
+        people.dismiss(home)
 
 
 def work(home: House) -> None:

@@ -1,9 +1,11 @@
-"""`python -m tests.browser.session EMAIL [CREDITS [ROLE]]`: a signed-in session's key.
+"""`python -m tests.browser.session`: keys of signed-in sessions, for who asks.
 
-For tests that are not about signing in. It makes the user who is not there yet; runs in
-the environment of a house.
+For tests that are not about signing in. Each line of the input is a JSON list of an
+e-mail, credits and a role, each line of the output the key of a new session; the user
+is made who is not there yet. Runs in the environment of a house.
 """
 
+import json
 import os
 import sys
 from decimal import Decimal
@@ -11,7 +13,7 @@ from decimal import Decimal
 import django
 
 
-def main(email: str, credits: str = "50", role: str = "user") -> str:
+def main(email: str, credits: str, role: str) -> str:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 
     from accounts.models import User
@@ -34,4 +36,5 @@ def main(email: str, credits: str = "50", role: str = "user") -> str:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
     django.setup()
-    print(main(*sys.argv[1:]))  # noqa: T201
+    for line in sys.stdin:
+        print(main(*json.loads(line)), flush=True)  # noqa: T201
