@@ -12,7 +12,7 @@ from uuid import UUID
 
 from gpu_worker.contract import SANDBOX, Step
 from jobs import orders, submission
-from jobs.errors import JobNotEnded, ResultErased
+from jobs.errors import JobNotEnded, OwnKeyNeeded, ResultErased
 from jobs.ids import new_id
 from jobs.inputs import Given, Taken, owner_of
 from jobs.models import Job
@@ -25,10 +25,13 @@ def run_again(job: Job, orderer: Orderer) -> Accepted:
     """Submit what the ended `job` asked for; its owner pays, as for any job.
 
     With the orderer's idempotency key a repeat gives the same job. Raises JobNotEnded,
-    ResultErased if its inputs are gone, and all that a new order may be refused with.
+    ResultErased if its inputs are gone, OwnKeyNeeded if its owner paid a provider, and
+    all that a new order may be refused with.
     """
     if job.ended_at is None:
         raise JobNotEnded
+    if job.own_key:
+        raise OwnKeyNeeded
     _check_files(job)
     checked = orders.check(_order(job), test=job.test)
     [answer] = submission.submit_many([_submission(job, checked, orderer)])
@@ -38,12 +41,12 @@ def run_again(job: Job, orderer: Orderer) -> Accepted:
 
 
 def may_run_again(job: Job) -> bool:
-    """Whether the job has ended and its inputs are there, as far as its row knows."""
+    """Whether `run_again` would take it, as far as its row knows."""
     try:
         _check_files(job)
     except ResultErased:
         return False
-    return job.ended_at is not None
+    return job.ended_at is not None and not job.own_key
 
 
 def _check_files(job: Job) -> None:

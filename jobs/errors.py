@@ -219,3 +219,9 @@ class JobNotEnded(Conflict):
     """This job has not ended yet; cancel it first."""
 
     code = "job_not_ended"
+
+
+class OwnKeyNeeded(Conflict):
+    """This job's provider was paid with its owner's key; send it anew, with it."""
+
+    code = "own_key_needed"
