@@ -7,12 +7,19 @@ what an engine announces without it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from gpu_worker import settings
 from gpu_worker.errors import DeviceLost, OutOfMemory, WorkerError
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+LIBRARIES = ("cuda", "cudnn", "cublas")
+OUT_OF_MEMORY = (
+    "alloc_failed",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+)
 LOST = (
     "device-side assert",
     "device is lost",
@@ -61,11 +68,11 @@ def error_of(error: BaseException) -> WorkerError | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OutOfMemory()
     text = str(error).lower()
-    if not isinstance(error, RuntimeError) or "cuda" not in text:
+    if not isinstance(error, RuntimeError) or not _named(text, LIBRARIES):
         return OutOfMemory() if _is_allocator(error, text) else None
-    if any(sign in text for sign in LOST):
+    if _named(text, LOST):
         return DeviceLost()
-    return OutOfMemory() if any(sign in text for sign in OUT_OF_MEMORY) else None
+    return OutOfMemory() if _named(text, OUT_OF_MEMORY) else None
 
 
 def free_memory() -> None:
@@ -73,6 +80,10 @@ def free_memory() -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _named(text: str, signs: Sequence[str]) -> bool:
+    return any(sign in text for sign in signs)
 
 
 def _is_allocator(error: BaseException, text: str) -> bool:
