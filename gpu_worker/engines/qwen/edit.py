@@ -55,7 +55,7 @@ class Edit(OnDevice):
         gpu_memory_gb=64,
     )
     modules: ClassVar[tuple[str, ...]] = (
-        *("torch", "torchvision", "diffusers", "transformers", "peft"),
+        *("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft"),
     )
     _painter: Painter
 

@@ -41,7 +41,9 @@ class Generate(OnDevice):
         weights=NAME,
         gpu_memory_gb=64,
     )
-    modules: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers", "peft")
+    modules: ClassVar[tuple[str, ...]] = (
+        *("torch", "diffusers", "transformers", "accelerate", "peft"),
+    )
     _painter: Painter
 
     @staticmethod
