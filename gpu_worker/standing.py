@@ -107,12 +107,6 @@ class Standing:
                 if self._measures[place] is one:
                     self._new.discard(place)
 
-    def forget_told(self) -> None:
-        """The platform may know nothing of us: tell all again."""
-        with self._lock:
-            self._told = ()
-            self._new = set(self._measures)
-
 
 def _mean(usual: int | None, new: float) -> int:
     return round(new if usual is None else usual + WEIGHT * (new - usual))
