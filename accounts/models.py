@@ -1,4 +1,4 @@
-"""Who is calling. Passwords are for staff; customers will sign in through providers."""
+"""Who is calling. Passwords are for staff; customers sign in through providers."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class GitHubAdapter(Adapter):
 
     def profile(self, token: str) -> dict[str, Any]:
         profile: dict[str, Any] = self.read(f"{self.api_url}/user", token, dict)
-        emails = self.read(f"{self.api_url}/user/emails", token, list)
+        emails = self.read(f"{self.api_url}/user/emails?per_page=100", token, list)
         return profile | {"emails": emails}
 
 

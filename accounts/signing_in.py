@@ -40,7 +40,9 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def complete(request: HttpRequest, identity: Identity, *, next_url: str) -> SeeOther:
+def complete(
+    request: HttpRequest, identity: Identity, *, next_url: str
+) -> HttpResponse:
     """Link the account to who is signed in, or sign in whose it is."""
     user = request.user
     try:
@@ -48,7 +50,7 @@ def complete(request: HttpRequest, identity: Identity, *, next_url: str) -> SeeO
             return _linked(request, linking.link(user, identity), identity, next_url)
         arrival = linking.arrive(identity)
     except (SignInRefused, AccountSuspended) as error:
-        return refused(request, error, identity)  # type: ignore[return-value]
+        return refused(request, error, identity)
     return _enter(request, arrival, identity, next_url)
 
 

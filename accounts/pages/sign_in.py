@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from allauth.socialaccount.adapter import get_adapter
@@ -17,6 +18,7 @@ from django.views import View
 from accounts import adapters, browsers, shown_once
 from accounts.models import User
 from accounts.signing_in import SeeOther, safe_next
+from nijika.errors import Unavailable
 
 
 class SignInView(View):
@@ -53,13 +55,26 @@ class StartView(View):
         return redirect(settings.LOGIN_URL)
 
 
+class Crowded(Unavailable):
+    """Many people are signing in at this moment. Please reload this page."""
+
+
+_callbacks = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+"""Each asks the provider: one that hangs must not hold all threads of the server."""
+
+
 class CallbackView(View):
-    """Where the provider sends people back."""
+    """Where the provider sends people back. Raises Crowded."""
 
     def get(self, request: HttpRequest, provider_id: str) -> HttpResponseBase:
         offered = _offered(request, provider_id)
         complete = OAuth2CallbackView.adapter_view(offered.oauth2_adapter_class)
-        answer: HttpResponseBase = complete(request)
+        if not _callbacks.acquire(blocking=False):
+            raise Crowded  # before the state is used up, so that a reload works
+        try:
+            answer: HttpResponseBase = complete(request)
+        finally:
+            _callbacks.release()
         add_never_cache_headers(answer)
         return answer
 

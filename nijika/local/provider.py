@@ -42,7 +42,8 @@ class Provider:
     """Runs as a context manager, on a free port of this machine.
 
     `chosen` answers the question at once, `denies` says no to it; `broken` are paths
-    that answer 500, `answers` are other answers of paths, `asked` what was asked.
+    that answer 500, `answers` are other answers of paths, `asked` what was asked. While
+    `answering` is not set, who wants a token waits.
     """
 
     def __init__(self, *, port: int = 0, local_user: str = "you@example.org") -> None:
@@ -50,6 +51,8 @@ class Provider:
         self.denies = False
         self.broken: set[str] = set()
         self.answers: dict[str, Any] = {}
+        self.answering = threading.Event()
+        self.answering.set()
         self.asked: list[tuple[str, Fields]] = []
         self.people: dict[str, Person] = {}
         self._local_user = local_user
@@ -176,6 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(302, b"", "text/plain", f"{fields['redirect_uri']}?{back}")
 
     def _token(self, provider: str, fields: Fields) -> None:
+        self.site.answering.wait(10)
         given = self.site.exchange(provider, fields)
         if isinstance(given, str):
             status = 200 if provider == "github" else 400

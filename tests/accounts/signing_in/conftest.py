@@ -90,6 +90,7 @@ def _site() -> Iterator[Provider]:
 def site(_site: Provider, settings: Any) -> Provider:
     """GitHub and GitLab, each time as if nothing had happened there."""
     _site.chosen, _site.denies = None, False
+    _site.answering.set()
     _site.broken.clear(), _site.answers.clear(), _site.asked.clear()
     for name in ("GITHUB", "GITLAB"):
         setattr(settings, f"{name}_URL", _site.url)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import threading
+import time
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts.models import User
@@ -81,7 +84,7 @@ def test_tokens_travel_in_headers_only(
     browser.sign_in(provider)
 
     read = [fields for path, fields in site.asked if path in PROFILES]
-    assert read and not any(read)
+    assert read and not any("token" in name for fields in read for name in fields)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -258,6 +261,37 @@ def test_addresses_in_no_form_count_for_nothing(
     site.answers["/api/v3/user/emails"] = odd
 
     assert refused(browser.sign_in(), 403, "has verified no e-mail address")
+
+
+def test_provider_that_hangs_holds_half_of_the_threads_at_most(
+    site: Provider, transactional_db: None
+) -> None:
+    """The others serve everybody else; who comes meanwhile reloads the page."""
+    people = [Browser() for _ in range(3)]
+    ways = [one.consent(one.begin()) for one in people]
+    site.answering.clear()
+    waiting = [
+        threading.Thread(target=_visit, args=pair)
+        for pair in list(zip(people, ways, strict=True))[:2]
+    ]
+    for thread in waiting:
+        thread.start()
+    while sum(path in TOKENS for path, _ in site.asked) < 2:
+        time.sleep(0.01)
+
+    late = people[2].get(ways[2])
+    site.answering.set()
+    for thread in waiting:
+        thread.join()
+
+    assert (late.status_code, late["Retry-After"]) == (503, "2")
+    assert people[2].get(ways[2]).status_code == 303
+    assert {one.is_signed_in() for one in people} == {True}
+
+
+def _visit(browser: Browser, way: str) -> None:
+    browser.get(way)
+    connection.close()
 
 
 # What this installation offers
