@@ -30,6 +30,7 @@ class JobPage(PersonPage):
             view=view,
             words=words.operation(job.operation),
             error=words.error(job.error),
+            waiting=words.waiting(view["waiting"]),
             events=_events(job),
             results=[] if over else _results(job),
             inputs=_inputs(job, over=over),

@@ -80,6 +80,40 @@ ERRORS: dict[str, Words] = {
         text="Its rules on content refused the picture or the prompt. Change what you"
         " ask for.",
     ),
+    "invalid_request": Words(
+        title="The provider did not take this request",
+        text="It says why below. Change what you ask for, or choose another engine.",
+    ),
+    "model_gone": Words(
+        title="The provider no longer has this model",
+        text="Choose another engine.",
+    ),
+    "no_image": Words(
+        title="The provider answered without a picture",
+        text="It happens when a prompt asks for words, or for nothing to be changed."
+        " Say what the picture should show, and try again.",
+    ),
+    "provider_account": Words(
+        title="The provider refused the key",
+        text="The key is wrong, or its account has no money left. With a key of your"
+        " own, look at your account there; else tell us.",
+    ),
+    "provider_error": Words(
+        title="The provider failed",
+        text="That is its fault. Try again later, or choose another engine.",
+    ),
+    "provider_rate_limited": Words(
+        title="The provider had too many requests",
+        text="Try again in some minutes, or choose another engine.",
+    ),
+    "provider_timeout": Words(
+        title="The provider took too long",
+        text="Try again later, or choose another engine.",
+    ),
+    "provider_unavailable": Words(
+        title="The provider could not be reached",
+        text="Try again later, or choose another engine.",
+    ),
     "worker_lost": Words(
         title="The machine was lost while it worked",
         text="That happens when hardware fails. Run it again.",
@@ -107,9 +141,15 @@ EVENTS: dict[str, str] = {
 }
 REASONS: dict[str, str] = {
     "worker_lost": "the worker was lost",
-    "lease_expired": "the worker fell silent",
-    "retry": "it is tried again",
     "handed_back": "the worker handed it back",
+}
+WAITING: dict[str, str] = {
+    "input": "Its picture is being fetched",
+    "retry": "It failed in a way that passes, and is tried again in a moment",
+    "no_worker": "No worker is up for this engine; it starts when one comes",
+    "loading": "Its engine is being loaded",
+    "load_failed": "Its engine could not be loaded; that is tried again",
+    "turn": "Others are before it",
 }
 
 
@@ -126,4 +166,18 @@ def event(kind: str, reason: str) -> str:
     words = EVENTS.get(kind, kind)
     if not reason or kind == "failed":
         return words
-    return f"{words}: {REASONS.get(reason, reason.replace('_', ' '))}"
+    return f"{words}: {REASONS.get(reason) or _of_code(reason)}"
+
+
+def waiting(found: dict[str, Any] | None) -> str:
+    """What a queued job waits for, and about how long; empty for others."""
+    if not found:
+        return ""
+    words = WAITING.get(found["reason"] or "", "Waiting for a worker")
+    eta_s = found["eta_s"]
+    return words if eta_s is None else f"{words}; done in about {max(eta_s, 1):.0f} s"
+
+
+def _of_code(code: str) -> str:
+    known = ERRORS.get(code)
+    return known.title.lower() if known else code.replace("_", " ")
