@@ -68,11 +68,6 @@ class Orderer:
     idempotency_key: str | None = None
     provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    @property
-    def own_keys(self) -> frozenset[str]:
-        """The providers that this user pays. Tests cost nothing, whoever would pay."""
-        return frozenset() if self.test else frozenset(self.provider_keys)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -160,7 +155,7 @@ def prepare(order: Order, orderer: Orderer) -> Submission:
     Raises what `check` and `inputs.take` raise, and InsufficientCredits; for a test key
     SandboxFull and whatever refusal it asks for.
     """
-    checked = check(order, test=orderer.test, own_keys=orderer.own_keys)
+    checked = check(order, test=orderer.test, own_keys=orderer.provider_keys)
     _glance([order], [checked], orderer)
     return _submission(order, checked, orderer, job_id=new_id())
 
@@ -201,7 +196,9 @@ def _check_all(orders: Sequence[Order], orderer: Orderer) -> list[Checked]:
     problems: list[FieldError] = []
     for number, order in enumerate(orders):
         try:
-            checked.append(check(order, test=orderer.test, own_keys=orderer.own_keys))
+            checked.append(
+                check(order, test=orderer.test, own_keys=orderer.provider_keys)
+            )
             inputs.check(order.images)
         except BadFields as bad:
             problems += _under(f"items.{number}", bad)

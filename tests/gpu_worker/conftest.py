@@ -27,6 +27,7 @@ ENGINES = ",".join(
         ("batched", "Batched"),
         ("misbehave", "Misbehaving"),
         ("device", "Device"),
+        ("distant", "Distant"),
         ("removebg", "DeviceCutout"),
         ("paint", "Paint"),
         ("model", "Model"),

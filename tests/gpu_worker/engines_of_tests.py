@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import re
 import threading
@@ -349,3 +350,38 @@ MISBEHAVE = {
     "die": kill_process,
     "raise": raise_error,
 }
+
+
+class Distant(OnDevice):
+    """Waits as for somebody else's machine; says which key it was given."""
+
+    spec = dataclasses.replace(
+        spec("distant", queue="distant"), provider="afar", batch_size=1
+    )
+    placement = "remote"
+
+    def load(self) -> None: ...
+
+    def run(self, batch: Sequence[Item], hooks: Any) -> list[Any]:
+        [item] = batch
+        note(item)
+        do = item.parameters.get("do")
+        if do == "hang":
+            ctypes.CDLL(None).sleep(60)
+        if do == "leak":
+            raise RuntimeError(f"with {item.own_key}")
+        if do == "keep":
+            assert hooks.keep(item, "I will ask", wait_s=5)
+        while do == "wait" and not hooks.cancelled(item):
+            time.sleep(0.01)
+        if do == "wait":
+            word = "handed back" if hooks.handed_back(item) else "cancelled"
+            Path(item.parameters["tell"]).write_text(word)
+            return [Stopped()]
+        time.sleep(item.parameters.get("seconds", 0))
+        return [Arrays(arrays={}, details={"key": str(item.own_key)})]
+
+    @staticmethod
+    def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
+        [done] = result("done", **made.details)
+        return (done,)

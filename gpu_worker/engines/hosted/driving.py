@@ -68,12 +68,17 @@ class Drive:
     def run(self) -> tuple[list[bytes], Made]:
         """The pictures as files. Raises HostedError, Stopped, StorageUnavailable."""
         try:
-            made = self._made()
-            self.talk.progress(STEPS, STEPS, "fetching the result")
-            return [self._file(one) for one in made.pictures], made
+            return self._files()
         except HostedError as error:
             self._settle(error)
             raise error from None
+        finally:
+            self.account.session.close()
+
+    def _files(self) -> tuple[list[bytes], Made]:
+        made = self._made()
+        self.talk.progress(STEPS, STEPS, "fetching the result")
+        return [self._file(one) for one in made.pictures], made
 
     def _made(self) -> Made:
         if self.memory.ticket is not None:

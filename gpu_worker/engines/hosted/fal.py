@@ -34,10 +34,11 @@ class Fal:
         # The SDK repeats a submit up to ten times, also where it may have arrived:
         # each would be paid.
         sdk.MAX_ATTEMPTS = 1
+        sdk.QUEUE_POLL_TIMEOUT = POLL_TIMEOUT_S
         sdk.QUEUE_URL_FORMAT = f"https://{options.fal_queue_host()}/"
 
     def submit(self, wish: Wish, account: Account, timeout_s: float) -> Ticket:
-        with _client(account, timeout_s) as client:
+        with _asked(account, timeout_s=timeout_s) as client:
             handle = client.submit(
                 wish.model, _arguments(wish), start_timeout=max(2.0, timeout_s)
             )
@@ -45,7 +46,7 @@ class Fal:
 
     def poll(self, ticket: Ticket, account: Account) -> str | None:
         app, request_id = _read(ticket)
-        with _client(account, POLL_TIMEOUT_S, queued=True) as client:
+        with _asked(account, queued=True) as client:
             status = client.status(app, request_id)
         if isinstance(status, fal_client.Queued):
             return f"{status.position} before it in the provider's queue"
@@ -53,34 +54,44 @@ class Fal:
 
     def fetch(self, ticket: Ticket, account: Account) -> Made:
         app, request_id = _read(ticket)
-        with _client(account, POLL_TIMEOUT_S, queued=True, result=True) as client:
+        with _asked(account, queued=True, result=True) as client:
             return _made(client.result(app, request_id))
 
     def cancel(self, ticket: Ticket, account: Account) -> None:
         app, request_id = _read(ticket)
         with (
             suppress(errors.HostedError),
-            _client(account, POLL_TIMEOUT_S, queued=True) as client,
+            _asked(account, queued=True) as client,
         ):
             client.cancel(app, request_id)
 
 
 @contextmanager
-def _client(
-    account: Account, timeout_s: float, *, queued: bool = False, result: bool = False
+def _asked(
+    account: Account,
+    *,
+    timeout_s: float = POLL_TIMEOUT_S,
+    queued: bool = False,
+    result: bool = False,
 ) -> Iterator[Any]:
-    """A client with this key and no other, for one exchange. Raises HostedError."""
-    client = fal_client.SyncClient(key=account.key, default_timeout=timeout_s)
+    """This run's client, with its key and no other. Raises HostedError."""
     try:
-        yield client
+        yield _client(account, timeout_s)
     except fal_client.FalClientHTTPError as error:
         raise _of_status(error, queued=queued, result=result) from None
     except errors.HostedError:
         raise
     except Exception as error:
         raise wire.error_of(error) or errors.ProviderError() from None
-    finally:
-        client._client.close()
+
+
+def _client(account: Account, timeout_s: float) -> Any:
+    session = account.session
+    if session.client is None:
+        client = fal_client.SyncClient(key=account.key, default_timeout=timeout_s)
+        session.client = client
+        session.callback(client._client.close)
+    return session.client
 
 
 def _arguments(wish: Wish) -> dict[str, Any]:

@@ -8,6 +8,7 @@ with texts of ours: nothing that the provider said.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import log
 from typing import Any, Protocol
@@ -33,12 +34,19 @@ class Wish:
         return self.parameters["width"], self.parameters["height"]
 
 
+class Session(ExitStack):
+    """What a provider keeps open between the calls of one run."""
+
+    client: Any = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Who pays. `own`: the job's owner does, with their own key."""
+    """Who pays for one run. `own`: the job's owner does, with their own key."""
 
     key: str = field(repr=False)
     own: bool
+    session: Session = field(default_factory=Session, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

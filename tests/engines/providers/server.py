@@ -101,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     providers: Providers
     protocol_version = "HTTP/1.1"
     secure = False
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None: ...
 

@@ -181,7 +181,7 @@ def test_key_is_in_no_event_and_no_text_of_ours(owner: Person) -> None:
     orderer = Orderer(user_id=1, test=False, provider_keys={"fal": KEY})
     order = Order(operation="edit", engine="fal:a/model")
     checked = orders.check(
-        order, test=False, images_optional=True, own_keys=orderer.own_keys
+        order, test=False, images_optional=True, own_keys=orderer.provider_keys
     )
     assert checked.own_key
     assert KEY not in repr(orderer)
