@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test retest test-engines lint fix bench bench-images gallery screenshots chaos mutants lock
+.PHONY: help demo run test retest test-engines lint fix bench bench-images bench-gpu gallery screenshots chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,6 +50,10 @@ bench-images: ## cut-outs, resizing and pictures on the fly, as scores and ratio
 	@$(BIN)/python -m bench.cutout
 	@$(BIN)/python -m bench.imaging
 	@$(BIN)/python -m bench.onthefly
+
+bench-gpu: ## the engines' networks at full size on this machine's GPU
+	@$(SETUP) engines
+	@.venv-engines/bin/python -m bench.gpu birefnet sam2 qwen
 
 gallery: ## every operation on real photos, on one page
 	@$(SETUP) test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gpu_worker.engines.realesrgan import files
 from gpu_worker.engines.realesrgan.engine import Upscale
 from gpu_worker.errors import EngineUnavailable, LimitExceeded, Stopped
 from gpu_worker.settings import SettingsError
+from gpu_worker.testing import Case, EngineContract, picture
 from tests.engines.house import EngineHouse
 from tests.engines.tiny import realesrgan as tiny
 from tests.gpu_worker.engines.pictures import FORMATS, PHOTOS
@@ -49,10 +51,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def chosen(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NIJIKA_WEIGHTS", str(weights))
-    return weights / "upscale"
+@pytest.fixture(scope="module", autouse=True)
+def chosen(weights: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIJIKA_WEIGHTS", str(weights))
+        yield weights / "upscale"
 
 
 @pytest.fixture
@@ -221,6 +224,15 @@ def test_tile_that_is_no_side_is_refused(
     monkeypatch.setenv("NIJIKA_UPSCALE_TILE", value)
     with pytest.raises(SettingsError, match="NIJIKA_UPSCALE_TILE"):
         files.tile_px()
+
+
+class TestContract(EngineContract):
+    engine = Upscale
+    cases = (
+        Case(images=(picture(1),), parameters={"scale": 2}),
+        Case(images=(picture(2, 40, 30),), parameters={"scale": 3, "model": NAMES[2]}),
+    )
+    sizes = ((128, 96), (120, 90))
 
 
 # Through the platform
