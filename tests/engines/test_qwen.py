@@ -476,6 +476,7 @@ def test_pass_without_enough_memory_says_so_and_the_next_one_runs(
 
 def test_compiled_blocks_paint_the_same(recipe: Recipe, generator: Generate) -> None:
     compiled = recipe(NIJIKA_QWEN_COMPILE="eager")
+    compiled.warm_up()
     assert not differ(pictures(generator, item())[0], pictures(compiled, item())[0])
     made(compiled, item(tier="fast", steps="", width=300))
 

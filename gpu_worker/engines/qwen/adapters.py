@@ -39,6 +39,10 @@ class Adapters:
         if self._names:
             self.activate(())
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
     def activate(self, sets: tuple[str, ...]) -> None:
         """Use these sets and no others. Raises EngineFailed: a layer does not."""
         wanted = [name for one in sets for name in self._names[one]]

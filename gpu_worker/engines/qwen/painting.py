@@ -87,19 +87,22 @@ class Painter:
         pipelines.free()
 
     def warm_up(self, size_px: settings.Size) -> None:
-        """The fewest steps at this size, with guidance as most jobs have it."""
+        """The fewest steps at this size, with guidance as most jobs have it; where the
+        model is compiled, with each of the sets of adapters."""
         told: dict[str, Any] = {"prompt": ["warm"], "negative_prompt": [NOTHING]}
         if self._is_edit:
             told = {"prompt": "warm", "negative_prompt": NOTHING}
             told["image"] = [Image.new("RGB", size_px, "gray")]
-        self._adapters.activate(())
-        self._call(
-            **told,
-            size_px=size_px,
-            true_cfg_scale=schemas.CFG_SCALE,
-            num_inference_steps=schemas.LEAST_STEPS,
-            generator=None,
-        )
+        each = self._adapters.names if settings.compiler() else ()
+        for sets in ((), *((name,) for name in each)):
+            self._adapters.activate(sets)
+            self._call(
+                **told,
+                size_px=size_px,
+                true_cfg_scale=schemas.CFG_SCALE,
+                num_inference_steps=schemas.LEAST_STEPS,
+                generator=None,
+            )
 
     def paint_all(
         self, batch: Sequence[Item], canvases: Sequence[sizes.Canvas], hooks: Hooks
