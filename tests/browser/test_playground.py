@@ -183,3 +183,22 @@ def test_the_shown_requests_work_as_they_stand(
     )
     with Image.open(io.BytesIO((tmp_path / "result-0.png").read_bytes())) as picture:
         assert picture.convert("RGB").getpixel((5, 5)) == (255, 99, 71)
+
+
+def test_a_mask_is_painted_on_the_picture(somebody: Person) -> None:
+    page = somebody.visit("/playground?operation=inpaint")
+    page.get_by_role("button", name="A kettle and a mug").click()
+    page.get_by_role("button", name="Paint it on the picture").click()
+    canvas = page.get_by_label("The mask: drag to paint it")
+    box = canvas.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] * 230 / 360
+    page.mouse.move(box["x"] + box["width"] * 400 / 640, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 460 / 640, middle, steps=4)
+    page.mouse.up()
+    expect(page.locator("#curl")).to_contain_text("mask=@mask.png")
+    run(page)
+    back = page.get_by_role("button", name="Back to the picture")
+    back.click()
+    expect(page.get_by_alt_text("The picture that you chose")).to_be_visible()

@@ -2,6 +2,7 @@
 
 import { announce } from "../nijika/app.js";
 import { newKey, post, Refused, upload } from "./asking.js";
+import { Brush } from "./brush.js";
 import { compare, shape } from "./compare.js";
 import { field, isOpen, make, showErrors, title } from "./fields.js";
 import { bytesText, kindOf } from "./kinds.js";
@@ -27,6 +28,7 @@ const state = {
   key: null,
 };
 const points = new Points(changed);
+const brush = new Brush(useMask);
 
 // The operation and its form
 
@@ -51,7 +53,7 @@ function chooseEngine() {
     ?? operation().engines[0];
   showAvailability();
   buildFields();
-  points.watch(takesPoints() ? by("viewer").querySelector("img.before") : null);
+  takeStrokes(false);
   changed();
 }
 
@@ -75,6 +77,43 @@ function showAvailability() {
 function rank(name) {
   const place = setup.order.indexOf(name);
   return place < 0 ? setup.order.length : place;
+}
+
+/** What a drag or a click on the picture means: a mask, a point, or nothing. */
+function takeStrokes(isPainting) {
+  const image = by("viewer").querySelector(".compare.alone > img.before");
+  brush.watch(isPainting ? image : null);
+  points.watch(takesPoints() && !isPainting ? image : null);
+  const button = by("paint");
+  if (!button) return;
+  button.setAttribute("aria-pressed", String(isPainting && Boolean(image)));
+  if (isPainting && !image) complain(new Refused({ detail: "Choose a picture first." }, 422));
+}
+
+function useMask(blob) {
+  by("extra-mask").value = "";
+  state.extras.mask = [{ name: "mask.png", type: "image/png", blob }];
+  by("clear-mask").hidden = false;
+  changed();
+}
+
+function painting() {
+  const paint = make("button", {
+    type: "button", id: "paint", className: "button small", textContent: "Paint it on the picture",
+  });
+  paint.setAttribute("aria-pressed", "false");
+  paint.onclick = () => takeStrokes(paint.getAttribute("aria-pressed") !== "true");
+  const clear = make("button", {
+    type: "button", id: "clear-mask", className: "button quiet small", textContent: "Clear",
+    hidden: brush.isEmpty,
+  });
+  clear.onclick = () => {
+    brush.clear();
+    delete state.extras.mask;
+    clear.hidden = true;
+    changed();
+  };
+  return make("div", { className: "row" }, paint, clear);
 }
 
 const takesPoints = () => "points" in (state.engine.parameters.properties ?? {});
@@ -128,7 +167,8 @@ function extraField({ role, isNeeded, several }) {
   });
   const name = several ? "More images" : title(role) + (isNeeded ? "" : " (optional)");
   const box = make("div", { className: "field" },
-    make("label", { htmlFor: input.id, textContent: name }), input);
+    make("label", { htmlFor: input.id, textContent: name }), input,
+    ...(role === "mask" ? [painting()] : []));
   box.dataset.field = several ? "more-images" : role;
   input.addEventListener("change", async () => {
     const files = [...input.files].slice(0, state.engine.images.max - 1 || 1);
@@ -140,7 +180,7 @@ function extraField({ role, isNeeded, several }) {
       complain(error);
     }
   });
-  delete state.extras[role];
+  if (role !== "mask" || brush.isEmpty) delete state.extras[role];
   return box;
 }
 
@@ -168,7 +208,9 @@ function pictures() {
   const all = [];
   if (state.picture && state.engine.images.max > 0) all.push(["image", state.picture]);
   for (const [role, extras] of Object.entries(state.extras)) {
-    for (const one of extras) all.push([role, one]);
+    // What was given for another operation stays for it, and is not sent with this one.
+    const isTaken = role === "image" ? state.engine.images.max > 1 : state.engine.roles.includes(role);
+    for (const one of isTaken ? extras : []) all.push([role, one]);
   }
   return all;
 }
@@ -259,15 +301,23 @@ async function take(blob, name = blob.name) {
     picture.name = name || picture.name;
     usePicture(picture);
     await showBefore(picture);
+    announce(`${picture.name} is chosen.`);
   } catch (error) {
     complain(error);
   }
+}
+
+function clearMask() {
+  if (brush.isEmpty) return;
+  brush.clear();
+  delete state.extras.mask;
 }
 
 function usePicture(picture) {
   if (state.picture?.shown) URL.revokeObjectURL(state.picture.shown);
   state.picture = picture;
   points.clear();
+  clearMask();
   complain(null);
   finishJob();
   by("invitation").hidden = true;
@@ -295,8 +345,8 @@ async function showBefore(picture) {
   shape(box, image);
   by("file-facts").textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${bytesText(picture.blob.size)}`;
   by("viewer").replaceChildren(box);
-  points.watch(takesPoints() ? image : null);
-  announce(`${picture.name} is chosen.`);
+  takeStrokes(false);
+  by("back").hidden = true;
 }
 
 function takeAddress(place) {
@@ -310,6 +360,8 @@ function leavePicture() {
   if (state.picture?.shown) URL.revokeObjectURL(state.picture.shown);
   state.picture = null;
   points.watch(null);
+  brush.watch(null);
+  clearMask();
   finishJob();
   for (const id of ["viewer", "under", "results", "download", "open-job"]) by(id).hidden = true;
   by("invitation").hidden = false;
@@ -466,8 +518,10 @@ async function showResult(job, result) {
   const isShown = SHOWN_BY_BROWSERS.includes(result.content_type);
   const after = isShown ? file : `/jobs/${job.id}/${result.index}/preview`;
   by("viewer").replaceChildren(await compare(before(job), after));
-  // Another point may follow on the same picture.
   points.watch(null);
+  brush.watch(null);
+  by("paint")?.setAttribute("aria-pressed", "false");
+  by("back").hidden = !state.picture?.shown;
 }
 
 function before(job) {
@@ -494,6 +548,10 @@ form.addEventListener("input", (event) => {
   else if (event.target.type !== "file") changed();
 });
 by("cancel").addEventListener("click", cancel);
+by("back").addEventListener("click", () => {
+  by("file-name").textContent = state.picture.name;
+  showBefore(state.picture);
+});
 by("other").addEventListener("click", leavePicture);
 by("clear-points").addEventListener("click", () => points.clear());
 by("file").addEventListener("change", (event) => {
