@@ -35,6 +35,7 @@ from jobs.models import (
     WebhookSecret,
 )
 
+UNFINISHED = [Job.Status.QUEUED, Job.Status.RUNNING]
 AT_ONCE = 500
 USERS_AT_ONCE = 10
 LATE_WORK = timedelta(minutes=1)
@@ -81,9 +82,7 @@ def _erase_work(user_id: int) -> None:
 
 
 def _cancel_all(user_id: int, *, test: bool) -> None:
-    unfinished = Job.objects.filter(
-        status__in=[Job.Status.QUEUED, Job.Status.RUNNING], user_id=user_id, test=test
-    )
+    unfinished = Job.objects.filter(user_id=user_id, test=test, status__in=UNFINISHED)
     unfinished.update(webhook_url="")  # nor is the address of a single job told
     while ids := list(unfinished.values_list("pk", flat=True)[:AT_ONCE]):
         if not lifecycle.cancel_many(ids, user_id=user_id, test=test):
@@ -106,7 +105,9 @@ def _delete_deliveries(user_id: int) -> None:
 
 def _is_quiet(user_id: int) -> bool:
     left_long_ago = User.objects.filter(pk=user_id, deleted_at__lt=Now() - LATE_WORK)
-    busy = Job.objects.filter(user_id=user_id, ended_at=None)
+    busy = Job.objects.filter(  # along the index of lists by status
+        user_id=user_id, test__in=[False, True], status__in=UNFINISHED
+    )
     return left_long_ago.exists() and not busy.exists()
 
 
@@ -157,7 +158,7 @@ WITH page AS (
     webhook_url = '', progress = NULL, checkpoint = NULL,
     error = error || '{"message": ""}',
     expires_at = least(expires_at, statement_timestamp())
-  WHERE id IN (SELECT id FROM page) AND ended_at IS NOT NULL
+  WHERE id = ANY(ARRAY(SELECT id FROM page)) AND ended_at IS NOT NULL
 )
 SELECT created_at, id FROM page ORDER BY created_at, id LIMIT 1
 """

@@ -123,6 +123,16 @@ def test_sessions_are_listed_with_browser_address_and_way(
     assert timezone.now() - other.signed_in_at < timedelta(minutes=1)
 
 
+def test_session_by_a_password_is_listed_as_such(db: None) -> None:
+    user = join("root@example.com", role=User.Role.ADMIN, password="a password")
+    form = {"username": user.email, "password": "a password"}
+    Client(headers={"user-agent": FIREFOX}).post("/admin/login/", form)
+
+    [listed] = browsers.list_of(user, current=None)
+
+    assert (listed.by, listed.agent) == ("password", "Firefox on Linux")
+
+
 def test_session_ended_by_its_owner_is_over_at_once(arrive: Arrive) -> None:
     ada, phone = arrive(person(id=7)), arrive(person(id=7))
     [other] = [
