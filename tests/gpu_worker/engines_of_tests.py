@@ -372,6 +372,8 @@ class Distant(OnDevice):
             raise RuntimeError(f"with {item.own_key}")
         if do == "keep":
             assert hooks.keep(item, "I will ask", wait_s=5)
+        if do == "wait":
+            hooks.progress(item, 1, 2)
         while do == "wait" and not hooks.cancelled(item):
             time.sleep(0.01)
         if do == "wait":
