@@ -58,6 +58,7 @@ def main() -> None:
         desk(home, browser, "light")
         desk(home, browser, "dark")
         phone(home, browser)
+        office(home, browser)
         people.dismiss(home)
 
 
@@ -99,6 +100,16 @@ def show_phone(ada: Person) -> None:
     keep(page, "playground-phone")
     ada.visit("/dashboard")
     keep(page, "dashboard-phone")
+
+
+def office(home: House, browser: Browser) -> None:
+    """What staff sees of it."""
+    email = "staff@example.org"
+    [[user_id]] = home.sql("SELECT id FROM accounts_user WHERE email = %s", EMAIL)
+    with people.person(home, browser, email=email, role="admin") as boss:
+        keep(boss.visit(f"/admin/accounts/user/{user_id}/change/"), "admin-user-light")
+    with people.person(home, browser, email=email, theme="dark") as boss:
+        keep(boss.visit("/admin/live/"), "admin-live-dark")
 
 
 def keep(page: Page, name: str) -> None:

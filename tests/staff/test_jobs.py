@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +19,7 @@ from gpu_worker.contract import EngineSpec
 from jobs import books, engines
 from jobs.models import Job
 from nijika.staff.models import Action
-from tests.jobs.submitting import together
+from tests.jobs.submitting import together, wallet_locked
 from tests.jobs.working import PRICE, TestWorker, failure, submit, success
 from tests.staff.conftest import act, client_of
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 JOB = "jobs_job"
 FULL = Decimal(50)
+BOTH_WAIT_S = 1.0
 
 
 @pytest.fixture
@@ -93,7 +95,13 @@ def test_two_admins_who_refund_at_once_refund_once(
 ) -> None:
     act(staff, JOB, "cancel", jobs[0])
     other = client_of(boss)
-    together(*(lambda c=c: act(c, JOB, "refund", jobs[2]) for c in (staff, other)))  # type: ignore[misc]
+    # Both have seen that there is no refund, and wait for the wallet.
+    with wallet_locked(owner) as release:
+        together(
+            lambda: act(staff, JOB, "refund", jobs[2]),
+            lambda: act(other, JOB, "refund", jobs[2]),
+            lambda: (time.sleep(BOTH_WAIT_S), release()),
+        )
     assert ledger.balance(owner.pk) == (FULL, 0)
     assert Action.objects.filter(action="job refunded").count() == 1
 

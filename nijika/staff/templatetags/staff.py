@@ -23,6 +23,12 @@ def many(value: int | Decimal) -> str:
 
 
 @register.filter
+def signed(credits: Decimal) -> str:
+    """A movement of credits; none is a dash."""
+    return f"{credits:+.4f}" if credits else "-"
+
+
+@register.filter
 def headline(part: Any) -> str:
     """The name of a table begins with a capital; a row is called what it is called."""
     return str(part) if isinstance(part, Model) else str(capfirst(str(part)))
