@@ -1,9 +1,10 @@
 """What a page may load and whom it may call: Content-Security-Policy.
 
-Everything comes from here, nothing is inline. Two exceptions: pictures and uploads may
-live in the object store, and the sign-in's forms end at a provider, which browsers ask
-of `form-action` too. The admin's theme evaluates expressions and writes styles, so its
-paths, and only they, allow that.
+Everything comes from here, nothing is inline. Pictures and uploads may live in the
+object store. Browsers ask `form-action` of every redirect that follows a form, and the
+forms of the sign-in lead to a provider, which may send people on to their company's
+sign-in: the two pages that have them allow any address by HTTPS. The admin's theme
+evaluates expressions and writes styles, so its paths, and only they, allow that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 HEADER = "Content-Security-Policy"
 ADMIN = "/admin/"
+WITH_PROVIDERS = ("/sign-in", "/account")
 
 
 def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
@@ -25,14 +27,15 @@ def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
     if settings.DEBUG and answer.status_code >= 400:
         return
     if HEADER not in answer:
-        answer[HEADER] = policy(admin=request.path_info.startswith(ADMIN))
+        path = request.path_info
+        answer[HEADER] = policy(
+            admin=path.startswith(ADMIN), with_providers=path in WITH_PROVIDERS
+        )
 
 
-def policy(*, admin: bool = False) -> str:
+def policy(*, admin: bool, with_providers: bool) -> str:
     files = _stores()
-    providers = _origins(
-        settings.GITHUB_URL, settings.GITLAB_URL, settings.DEVELOPMENT_SIGN_IN
-    )
+    beyond = ["https:", *_plain_providers()] if with_providers else []
     rules = {
         "default-src": ["'none'"],
         "script-src": ["'self'", *(["'unsafe-eval'"] if admin else [])],
@@ -41,7 +44,7 @@ def policy(*, admin: bool = False) -> str:
         "font-src": ["'self'"],
         "connect-src": ["'self'", *files],
         "manifest-src": ["'self'"],
-        "form-action": ["'self'", *([] if admin else providers)],
+        "form-action": ["'self'", *beyond],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
     }
@@ -54,6 +57,12 @@ def _stores() -> list[str]:
         return []
     endpoint = settings.S3_PUBLIC_ENDPOINT_URL or settings.S3_ENDPOINT_URL
     return _origins(endpoint or "https://*.amazonaws.com")
+
+
+def _plain_providers() -> list[str]:
+    """Providers without HTTPS: a developer's own."""
+    urls = settings.GITHUB_URL, settings.GITLAB_URL, settings.DEVELOPMENT_SIGN_IN
+    return [one for one in _origins(*urls) if one.startswith("http:")]
 
 
 def _origins(*urls: str) -> list[str]:

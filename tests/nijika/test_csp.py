@@ -44,20 +44,26 @@ def test_path_that_only_begins_like_the_admins_is_strict(client: Client) -> None
     assert rules(client, "/account?/admin/")["script-src"] == ["'self'"]
 
 
-def test_forms_end_at_the_providers_and_pictures_come_from_the_store(
+def test_forms_leave_only_from_the_pages_with_providers(
     client: Client, settings: Any
 ) -> None:
-    settings.GITLAB_URL = "https://git.example.com/lab"
+    settings.GITLAB_URL = "http://git.example.com/lab"
+
+    assert rules(client, "/sign-in")["form-action"] == [
+        "'self'",
+        "https:",
+        "http://git.example.com",
+    ]
+    assert rules(client, "/keys")["form-action"] == ["'self'"]
+    assert rules(client, "/account/delete")["form-action"] == ["'self'"]
+
+
+def test_pictures_come_from_the_store_too(client: Client, settings: Any) -> None:
     settings.STORAGE_URL = "s3://bucket"
     settings.S3_PUBLIC_ENDPOINT_URL = "https://files.example.com/s3"
 
     found = rules(client, "/sign-in")
 
-    assert found["form-action"] == [
-        "'self'",
-        "https://git.example.com",
-        "https://github.com",
-    ]
     assert "https://files.example.com" in found["img-src"]
     assert "https://files.example.com" in found["connect-src"]
     settings.S3_PUBLIC_ENDPOINT_URL = settings.S3_ENDPOINT_URL = ""

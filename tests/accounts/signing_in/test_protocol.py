@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.models import User
+from accounts.provider import GitHubAdapter
 from nijika.local.provider import Provider
 from nijika.local.servers import free_port
 from tests.accounts.signing_in.conftest import (
@@ -68,6 +69,18 @@ def test_way_back_is_the_public_url_whatever_the_host_header_says(
 
     back = field(answer["Location"], "redirect_uri")
     assert back == "https://nijika.example.com/auth/github/callback"
+
+
+def test_github_is_asked_at_its_api_host_and_enterprise_at_its_own(
+    settings: Any,
+) -> None:
+    settings.GITHUB_URL = "https://github.com"
+    adapter = GitHubAdapter(None)
+    assert adapter.api_url == "https://api.github.com"
+    assert adapter.authorize_url == "https://github.com/login/oauth/authorize"
+
+    settings.GITHUB_URL = "https://git.example.com"
+    assert adapter.api_url == "https://git.example.com/api/v3"
 
 
 def test_client_cannot_add_scopes_or_parameters(browser: Browser) -> None:
