@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from gpu_worker.contract import SANDBOX
+from jobs import engines
 from jobs.api.rendering import API
 from jobs.models import Job
 from jobs.results import EXTENSIONS
@@ -47,11 +48,30 @@ def of_job(job: Job) -> dict[str, str]:
     asked = Asked(
         operation=job.operation,
         engine=_engine(job.operation, job.engine),
-        parameters=job.parameters,
+        parameters=_said(job),
         then=job.then,
         images=images,
     )
     return texts(asked)
+
+
+def _said(job: Job) -> dict[str, Any]:
+    """The parameters that say something: not those that are as they are by default."""
+    given: dict[str, Any] = job.parameters
+    specs = engines.known(job.operation, test=False)
+    spec = next((one for one in specs if one.engine == job.engine), None)
+    if spec is None:
+        return given
+    members = spec.parameters.get("properties", {})
+    return {
+        name: value
+        for name, value in given.items()
+        if not _is_default(members.get(name), value)
+    }
+
+
+def _is_default(member: Any, value: Any) -> bool:
+    return isinstance(member, dict) and member.get("default", ...) == value
 
 
 def texts(asked: Asked) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from playwright.sync_api import expect
 
-from tests.browser.people import PATIENCE_MS, Person
+from tests.browser.people import PATIENCE_MS, PHONE, Person
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -29,6 +31,17 @@ def test_the_list_follows_too(somebody: Person) -> None:
     slow_job(somebody, 2)
     page = somebody.visit("/jobs?mode=test")
     expect(page.locator("td .badge")).to_have_text("succeeded")
+
+
+def test_the_question_stays_on_a_phones_screen(meet: Callable[..., Person]) -> None:
+    somebody = meet(screen=PHONE)
+    page = somebody.visit(f"/jobs/{slow_job(somebody, 30)}")
+    page.get_by_text("Cancel…").click()
+    button = page.get_by_role("button", name="Cancel the job")
+    box = button.bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE[0]
+    button.click()
+    expect(page.locator("h1 + .badge")).to_have_text("cancelled")
 
 
 def test_cancelling_asks_first(somebody: Person) -> None:

@@ -3,7 +3,7 @@
 
 import { make } from "./fields.js";
 
-const WIDTH = 0.06; // of the shorter side
+const WIDTH = 0.08; // of the shorter side
 
 export class Brush {
   #canvas = make("canvas", { className: "brush" });

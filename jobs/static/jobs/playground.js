@@ -140,7 +140,7 @@ function hint() {
   if (!takesPoints()) return [];
   return [make("p", {
     className: "help soft small",
-    textContent: "Click on the object in the picture; with Shift, beside it.",
+    textContent: "Click on the object in the picture; with Shift, or a long press, beside it.",
   })];
 }
 

@@ -145,3 +145,5 @@ def test_the_request_of_a_job_is_shown_for_programs(owner: Visitor) -> None:
     text = owner.text(f"/jobs/{job.pk}").replace("&quot;", '"').replace("&#x27;", "'")
     assert "curl https://nijika.example/api/v1/jobs" in text
     assert "-F image=@photo.png" in text
+    # The format is png by default, so it need not be said.
+    assert '{"size": 3}' in text
