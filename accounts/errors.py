@@ -37,6 +37,12 @@ class KeyNotActive(Conflict):
     code = "key_not_active"
 
 
+class NotYours(NotAllowed):
+    """Only an admin may do that to staff."""
+
+    code = "not_yours"
+
+
 class LastAdmin(Conflict):
     """This is the last admin; make another one first."""
 

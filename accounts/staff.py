@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models.functions import Now
 
-from accounts.errors import LastAdmin
+from accounts.errors import LastAdmin, NotYours
 from accounts.models import User
 
 
@@ -29,23 +29,31 @@ def set_role(user_id: int, role: str) -> str:
 
 
 @transaction.atomic
-def suspend(user_id: int) -> bool:
+def suspend(user_id: int, *, spare_staff: bool = False) -> bool:
     """Shut the user out, everywhere within a second; whether that was new.
 
-    Raises LastAdmin.
+    Raises LastAdmin, and NotYours if staff is to be spared and this is one of them.
     """
     others = _lock_admins() - {user_id}
     user = _locked(user_id)
+    _check_reach(user, spare_staff=spare_staff)
     if not others and _rules(user):
         raise LastAdmin
     rows = User.objects.filter(pk=user_id, suspended_at=None)
     return bool(rows.update(suspended_at=Now()))
 
 
-def resume(user_id: int) -> bool:
-    """End the suspension; whether there was one."""
+@transaction.atomic
+def resume(user_id: int, *, spare_staff: bool = False) -> bool:
+    """End the suspension; whether there was one. Raises NotYours as `suspend` does."""
+    _check_reach(_locked(user_id), spare_staff=spare_staff)
     rows = User.objects.filter(pk=user_id).exclude(suspended_at=None)
     return bool(rows.update(suspended_at=None))
+
+
+def _check_reach(user: User, *, spare_staff: bool) -> None:
+    if spare_staff and user.is_staff:
+        raise NotYours
 
 
 def _lock_admins() -> set[int]:

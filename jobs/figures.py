@@ -104,11 +104,11 @@ class Totals:
 
 
 def queues() -> list[QueueNow]:
-    """The queues of the settings, in their order."""
+    """The queues of the settings, in their order, then those of other live workers."""
     running = dict(_rows(_RUNNING))
     crews = {row[0]: row[1:] for row in _rows(_CREWS, [_gone()])}
     found = []
-    for name in settings.QUEUES:
+    for name in dict.fromkeys([*settings.QUEUES, *sorted(crews)]):
         [[waiting]] = _rows(_WAITING, [name, DEEPEST])
         [[oldest]] = _rows(_OLDEST, [OLDEST_AMONG, name])
         workers, slots, free = crews.get(name, (0, 0, 0))

@@ -188,6 +188,9 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
             act, Deed(request=request, rows=rows, given=form.cleaned_data), form
         )
 
+    def check_rows(self, rows: Sequence[Any]) -> None:
+        """Raises NijikaError if nothing at all may be done with one of these rows."""
+
     def _rows(self, request: HttpRequest) -> list[Any]:
         given = request.POST if request.method == "POST" else request.GET
         ids = given.getlist("id")[:MOST]
@@ -201,6 +204,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
 
     def _do(self, act: Act, deed: Deed, form: Any) -> HttpResponse:
         try:
+            self.check_rows(deed.rows)
             done = act.do(deed)
         except NijikaError as error:
             form.add_error(None, str(error))

@@ -25,7 +25,7 @@ from accounts.models import SUSPEND, ApiKey, User
 from billing import ledger
 from jobs import figures
 from jobs.models import Job
-from nijika.errors import Conflict, NotAllowed
+from nijika.errors import Conflict
 from nijika.staff import audit, credits, finding, issuing
 from nijika.staff.acts import Act, Deed, ReasonForm
 from nijika.staff.base import Choice, StaffAdmin, choice, labelled
@@ -36,8 +36,8 @@ SHOWN = 10
 """How many of a user's entries, jobs and deeds their page shows."""
 
 
-class NotYours(NotAllowed):
-    """Only an admin may do that to staff."""
+class HasLeft(Conflict):
+    """This person has left; the row stays for the ledger's sake alone."""
 
 
 class NoPassword(Conflict):
@@ -65,18 +65,16 @@ class PasswordForm(ReasonForm):
 
 @transaction.atomic
 def suspend(deed: Deed) -> str:
-    _check_reach(deed)
     for user in deed.rows:
-        if staff.suspend(user.pk):
+        if staff.suspend(user.pk, spare_staff=_spares_staff(deed)):
             _record(deed, "suspended", user)
     return _said(deed.rows, "suspended")
 
 
 @transaction.atomic
 def resume(deed: Deed) -> str:
-    _check_reach(deed)
     for user in deed.rows:
-        if staff.resume(user.pk):
+        if staff.resume(user.pk, spare_staff=_spares_staff(deed)):
             _record(deed, "suspension ended", user)
     return _said(deed.rows, "back")
 
@@ -103,14 +101,9 @@ def set_password(deed: Deed) -> str:
     return f"{user.email} has another password."
 
 
-def _check_reach(deed: Deed) -> None:
-    """All or none: whoever is no admin reaches no staff, as the rows are now."""
-    if deed.request.user.has_perm("accounts.change_user"):
-        return
-    ids = [user.pk for user in deed.rows]
-    rows = User.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    if any(user.is_staff for user in rows):
-        raise NotYours
+def _spares_staff(deed: Deed) -> bool:
+    """Whoever is no admin reaches no staff."""
+    return not deed.request.user.has_perm("accounts.change_user")
 
 
 def _record(
@@ -131,6 +124,10 @@ def _said(users: Sequence[User], what: str) -> str:
     if len(users) == 1:
         return f"{users[0].email} is {what}."
     return f"{len(users)} users are {what}."
+
+
+def _is_here(user: User) -> bool:
+    return user.deleted_at is None
 
 
 class Suspended(Choice):
@@ -171,6 +168,7 @@ class UserAdmin(StaffAdmin):
             icon="payments",
             do=credits.move,
             form=credits.CreditsForm,
+            on=_is_here,
         ),
         Act(
             name="key",
@@ -180,6 +178,7 @@ class UserAdmin(StaffAdmin):
             icon="key",
             do=issuing.make,
             form=issuing.KeyForm,
+            on=_is_here,
             on_many=False,
         ),
         Act(
@@ -190,6 +189,7 @@ class UserAdmin(StaffAdmin):
             icon="shield_person",
             do=set_role,
             form=RoleForm,
+            on=_is_here,
             on_many=False,
         ),
         Act(
@@ -210,7 +210,7 @@ class UserAdmin(StaffAdmin):
             permission=SUSPEND,
             icon="block",
             do=suspend,
-            on=lambda user: user.suspended_at is None,
+            on=lambda user: _is_here(user) and user.suspended_at is None,
             is_dangerous=True,
         ),
         Act(
@@ -220,7 +220,7 @@ class UserAdmin(StaffAdmin):
             permission=SUSPEND,
             icon="check_circle",
             do=resume,
-            on=lambda user: user.suspended_at is not None,
+            on=lambda user: _is_here(user) and user.suspended_at is not None,
         ),
     )
 
@@ -236,6 +236,10 @@ class UserAdmin(StaffAdmin):
             where = {"suspended_at__isnull": False}
             return Walk(where=where, answers=frozenset({"suspended"}))
         return Walk()
+
+    def check_rows(self, rows: Sequence[User]) -> None:
+        if any(user.deleted_at is not None for user in rows):
+            raise HasLeft
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.add_user")

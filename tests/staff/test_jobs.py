@@ -176,6 +176,15 @@ def test_nothing_is_edited_added_or_deleted(staff: Client, jobs: list[UUID]) -> 
     assert statuses(jobs)[0] == "queued"
 
 
+def test_what_customers_wrote_is_text_and_nothing_else(
+    staff: Client, owner: User
+) -> None:
+    evil = "<script>alert(1)</script>"
+    [job] = submit(owner, metadata={"x": evil}, request_id=evil)
+    page = staff.get(f"/admin/jobs/job/{job}/change/").content.decode()
+    assert "alert(1)" in page and evil not in page
+
+
 def test_look_at_a_result_is_written_down(
     helper: Client, owner: User, jobs: list[UUID]
 ) -> None:

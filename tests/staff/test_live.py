@@ -45,6 +45,11 @@ def test_live_is_for_staff(owner: User, client: Client) -> None:
     assert client.get("/admin/live/").status_code == 302
 
 
+def test_live_shows_a_worker_whose_queue_no_setting_names(owner: User) -> None:
+    worker("odd-1", queue="odd", slots=2)
+    assert [(one.name, one.workers) for one in figures.queues()][-1] == ("odd", 1)
+
+
 def test_depth_stops_counting_somewhere(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

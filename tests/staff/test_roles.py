@@ -7,6 +7,7 @@ from django.contrib.auth import authenticate
 from django.test import Client
 from django.urls import reverse
 
+from accounts import leaving
 from accounts import staff as roles
 from accounts.joining import join
 from accounts.models import User
@@ -124,6 +125,17 @@ def test_staff_gets_a_password_and_customers_none(
     assert authenticate(username=moderator.email, password=word) == moderator
     assert not reload(owner).has_usable_password()
     assert word not in str(list(Action.objects.values()))
+
+
+def test_nothing_is_done_to_who_has_left(staff: Client, owner: User) -> None:
+    leaving.leave(owner)
+    page = staff.get(reverse("admin:accounts_user_change", args=[owner.pk]))
+    assert page.context["acts"] == []
+    form = {"credits": "5", "name": "x", "role": "admin"}
+    for name in ("credits", "key", "role", "suspend"):
+        assert act(staff, USER, name, owner.pk, **form) == 200
+    assert ledger.balance(owner.pk) == (50, 0) and not owner.api_keys.exists()
+    assert reload(owner).role == "user"
 
 
 def test_nobody_is_deleted(staff: Client, owner: User) -> None:
