@@ -60,7 +60,12 @@ def _contracts() -> list[type[EngineContract]]:
         if "(EngineContract)" in path.read_text():
             names = path.relative_to(TESTS.parent).with_suffix("").parts
             import_module(".".join(names))
-    return EngineContract.__subclasses__()
+    return [kind for kind in _below(EngineContract) if hasattr(kind, "engine")]
+
+
+def _below(kind: type[EngineContract]) -> list[type[EngineContract]]:
+    below = kind.__subclasses__()
+    return [*below, *(one for other in below for one in _below(other))]
 
 
 def _code(engine: Any) -> Any:

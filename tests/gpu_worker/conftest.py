@@ -31,6 +31,7 @@ ENGINES = ",".join(
         ("removebg", "DeviceCutout"),
         ("paint", "Paint"),
         ("model", "Model"),
+        ("large", "Large"),
         ("broken", "Broken"),
         ("missing", "Missing"),
         ("foreign", "Foreign"),

@@ -201,6 +201,7 @@ class Model(OnDevice):
 
     spec = spec("model", queue="model", batch_size=8)
     loads = 0
+    is_on_device = False
 
     @staticmethod
     def batch_key(item: Item) -> str | None:
@@ -211,7 +212,7 @@ class Model(OnDevice):
         Model.loads += 1
         self.say("weights, 1 of 2")
         time.sleep(0.3)
-        self.pid = os.getpid()
+        Model.is_on_device = True
 
     def run(self, batch: Sequence[Item], hooks: Hooks) -> list[Any]:
         note(*batch)
@@ -230,11 +231,26 @@ class Model(OnDevice):
         return [Arrays(arrays={}, details=seen) for _ in batch]
 
     def unload(self) -> None:
-        del self.pid
+        Model.is_on_device = False
 
     @staticmethod
     def encode(item: Item, made: Arrays) -> tuple[Result, ...]:
         return result("made", **made.details)
+
+
+class Large(Model):
+    """A model that has no room beside the other one, nor when the worker starts."""
+
+    spec = spec("large", queue="model")
+    tries = 0
+
+    def load(self) -> None:
+        Large.tries += 1
+        if Model.is_on_device or Large.tries == 1:
+            raise RuntimeError("CUDA error: out of memory")
+
+    def unload(self) -> None:
+        pass
 
 
 class Broken(Model):

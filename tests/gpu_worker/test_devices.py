@@ -15,9 +15,7 @@ class OutOfMemoryError(RuntimeError):
     [
         OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
         RuntimeError("CUDA error: out of memory"),
-        RuntimeError(
-            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED in cublasCreate"
-        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED in cublasCreate"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
         MemoryError(),

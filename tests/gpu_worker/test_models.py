@@ -97,6 +97,18 @@ def test_unloaded_engine_is_loaded_by_the_next_job(model: Platform, send: Any) -
     wait_until(lambda: model.states(NAME)[-1] == "hot")
 
 
+def test_engine_that_is_idle_makes_room_for_one_that_is_wanted(
+    model: Platform, standing_model: Any, send: Any
+) -> None:
+    send(*jobs_of(model, 1))
+    assert "cold" in model.states("large/test")
+    job = model.job("large")
+    send(job)
+    wait_until(lambda: model.states("large/test")[-1] == "hot")
+    assert model.states(NAME)[-1] == "cold"
+    assert send(*jobs_of(model, 1))[0]["batch"] == 1
+
+
 def test_times_and_stages_are_told(model: Platform, send: Any) -> None:
     job = jobs_of(model, 1)
     send(*job)
