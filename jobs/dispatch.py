@@ -14,9 +14,10 @@ remembered that a decision needs: another copy goes on from the rows.
   wait, not with their jobs (`_PICK` walks the index from user to user).
 - `dispatched_at` is committed before publishing. What the broker lost in between is
   published again (`_again`). Copies are harmless: a claim is granted once.
-- A broker that does not answer is asked for its queue's depth before any row is taken,
-  so rows wait in the database while it is gone and go out as soon as it is back. A row
-  whose publish failed goes back to waiting.
+- A broker that does not answer is asked for its queue's depth before rows are taken, so
+  they wait in the database while it is gone and go out as soon as it is back. A lone
+  job is taken by the statement that finds it, and given back if the broker is away or
+  full. A row whose publish failed goes back to waiting.
 - Copies are bounded: a queue deeper than twice the window takes nothing more.
 - A job that met a dead worker (`alone`) shares its message with nobody.
 - Test jobs are free, so they get what live jobs leave: they go out while a slot is
@@ -28,7 +29,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
@@ -63,9 +64,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A waiting job whose turn it is, and how many of its kind may travel together."""
+    """A waiting job, its turn, and how many of its kind may travel together."""
 
     id: UUID
+    turn: int
     operation: str
     engine: str
     alone: bool
@@ -152,17 +154,29 @@ class Dispatcher:
         return time.monotonic() < self._broker_down_until
 
     def _new(self, session: Connection) -> int:
-        return self._published(session, pick(session, self.queue)) + self._published(
+        candidates, taken = pick(session, self.queue)
+        return self._published(session, candidates, taken) + self._published(
             session, pick_tests(session, self.queue)
         )
 
-    def _published(self, session: Connection, candidates: Sequence[Candidate]) -> int:
+    def _published(
+        self,
+        session: Connection,
+        candidates: Sequence[Candidate],
+        taken: Sequence[Taken] = (),
+    ) -> int:
         if not candidates:
             return 0
         first = candidates[0]
-        if self._is_full(first.window, beside=first.beside):
+        try:
+            is_full = self._is_full(first.window, beside=first.beside)
+        except BrokerDown:
+            give_back(session, taken)
+            raise
+        if is_full:
+            give_back(session, taken)
             return 0
-        return self._publish(session, take(session, pack(candidates)))
+        return self._publish(session, taken or take(session, pack(candidates)))
 
     def _again(self, session: Connection) -> int:
         """Publish again what nobody claimed, though a worker says that it is idle.
@@ -228,11 +242,19 @@ def active(queues: Iterable[str]) -> set[str]:
     return {names[name] for name in held(list(names))}
 
 
-def pick(session: Connection, queue: str) -> list[Candidate]:
-    """The waiting jobs whose turn it is, fairly, as many as the window may take."""
-    with session.cursor(row_factory=class_row(Candidate)) as cursor:
-        values = _of(queue)
-        return cursor.execute(_PICK, values, prepare=True).fetchall()
+def pick(session: Connection, queue: str) -> tuple[list[Candidate], list[Taken]]:
+    """The waiting jobs whose turn it is, fairly, as many as the window may take; and
+    where that is one job, its row, which is taken already.
+
+    Mostly it is one: `take` would then be one more round trip of three.
+    """
+    values = _of(queue) | {"message": new_ids(1)[0]}
+    rows = session.execute(_PICK, values, prepare=True).fetchall()
+    width = len(_CANDIDATE)
+    return (
+        [Candidate(**_named(_CANDIDATE, row[:width])) for row in rows],
+        [Taken(**_named(_TAKEN, row[width:])) for row in rows if row[width]],
+    )
 
 
 def pick_tests(session: Connection, queue: str) -> list[Candidate]:
@@ -303,6 +325,10 @@ def give_back(
         "pause_s": pause_s,
     }
     session.execute(_GIVE_BACK, values)
+
+
+def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
 
 
 def _unclaimed(session: Connection, queue: str) -> list[Unclaimed]:
@@ -433,7 +459,9 @@ users AS (
   FROM waiting LEFT JOIN busy USING (user_id)
   ORDER BY coalesce(busy.jobs, 0), first_id LIMIT (SELECT jobs FROM room)
 )
-SELECT chosen.id, chosen.operation, chosen.engine, chosen.alone,
+SELECT chosen.id,
+       row_number() OVER (ORDER BY users.jobs + chosen.place, chosen.id) AS turn,
+       chosen.operation, chosen.engine, chosen.alone,
        coalesce((jobs_engine.spec->>'batch_size')::int, 1) AS batch_size,
        (SELECT messages::int FROM room) AS room,
        (SELECT size::int FROM room) AS window,
@@ -446,7 +474,7 @@ FROM users CROSS JOIN LATERAL (
 ) AS chosen
 LEFT JOIN jobs_engine
   ON jobs_engine.operation = chosen.operation AND jobs_engine.name = chosen.engine
-ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
+ORDER BY turn LIMIT (SELECT jobs FROM room)
 """
 
 _COUNTED = f"""
@@ -456,7 +484,7 @@ SELECT (SELECT coalesce(sum({_WINDOW}), 0) FROM live) AS size,
        (SELECT count(DISTINCT message) FROM in_flight WHERE test) AS beside
 """
 
-_PICK = _PICK_FROM.replace("{KIND}", "NOT test").replace(
+_PICK_LIVE = _PICK_FROM.replace("{KIND}", "NOT test").replace(
     "{ROOM}",
     f"SELECT size, beside, size - used AS messages FROM ({_COUNTED}) AS counts",
 )
@@ -477,6 +505,27 @@ _COLUMNS = """
 job.id, coalesce(job.message, job.id) AS message, attempt, operation, engine,
 parameters, "then", inputs, run_limit_s, request_id, alone, user_id,
 CASE WHEN engine = 'sandbox' THEN metadata->>'sandbox' END AS word
+"""
+
+_CANDIDATE = tuple(one.name for one in fields(Candidate))
+_TAKEN = tuple(one.name for one in fields(Taken))
+
+# A lone candidate is taken at once, unless somebody else has its row.
+_PICK = f"""
+WITH picked AS MATERIALIZED ({_PICK_LIVE}), free AS (
+  SELECT id FROM jobs_job
+  WHERE id = (SELECT (array_agg(id))[1] FROM picked HAVING count(*) = 1)
+    AND {_STILL_WAITING}
+  FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+  UPDATE jobs_job AS job
+  SET dispatched_at = clock_timestamp(), dispatches = dispatches + 1,
+      message = %(message)s::uuid
+  WHERE job.id = (SELECT id FROM free)
+  RETURNING {_COLUMNS}
+)
+SELECT picked.*, taken.* FROM picked LEFT JOIN taken ON taken.id = picked.id
+ORDER BY turn
 """
 
 _TAKE = f"""

@@ -185,6 +185,19 @@ def test_job_locked_by_another_transaction_delays_nobody(
     assert broker.job_ids() == [second.pk, first.pk]
 
 
+def test_lone_job_that_another_transaction_has_waits_without_being_waited_for(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker()
+    [job] = queued(person("owner"), 1)
+    with locked("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [job.pk]):
+        began = time.monotonic()
+        assert dispatcher.turn() == 0
+        assert time.monotonic() - began < 1.5  # lock_timeout is 2 s
+    assert dispatcher.turn() == 1
+    assert broker.job_ids() == [job.pk]
+
+
 # Fairness
 
 
@@ -222,7 +235,7 @@ def candidates(count: int, *, room: int, size: int = 8, **more: Any) -> list[Can
         "window": 9,
     } | more
     return [
-        Candidate(id=UUID(int=n), room=room, batch_size=size, **values)
+        Candidate(id=UUID(int=n), turn=n, room=room, batch_size=size, **values)
         for n in range(count)
     ]
 
@@ -396,6 +409,18 @@ def own_dispatcher(redis_server: servers.Server) -> Iterator[Dispatcher]:
     dispatcher.close()
 
 
+def test_lone_job_taken_for_a_broker_that_is_gone_waits_again(
+    own_dispatcher: Dispatcher, redis_server: servers.Server
+) -> None:
+    worker()
+    turns(own_dispatcher, 0.1)
+    redis_server.stop(how=signal.SIGKILL)
+    [job] = queued(person("owner"), 1)
+    assert own_dispatcher.turn() == 0
+    job.refresh_from_db()
+    assert (job.dispatched_at, job.dispatches, job.message) == (None, 0, None)
+
+
 def test_redis_down_keeps_jobs_waiting_and_sends_each_once_when_back(
     own_dispatcher: Dispatcher, redis_server: servers.Server, settings: Settings
 ) -> None:
@@ -508,7 +533,7 @@ def test_rows_taken_twice_at_once_go_out_once(
     worker()
     [job] = queued(person("owner"))
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
-        both = dispatch.pack(dispatch.pick(one, "cpu"))
-        assert both == dispatch.pack(dispatch.pick(other, "cpu"))
+        both = dispatch.pack(dispatch.pick(one, "cpu")[0])
+        assert both == dispatch.pack(dispatch.pick(other, "cpu")[0])
         taken = dispatch.take(one, both) + dispatch.take(other, both)
     assert [row.id for row in taken] == [job.pk]
