@@ -531,9 +531,17 @@ def test_rows_taken_twice_at_once_go_out_once(
     dispatcher: Dispatcher, broker: Broker
 ) -> None:
     worker()
-    [job] = queued(person("owner"))
+    jobs = queued(person("owner"), 2)
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
         both = dispatch.pack(dispatch.pick(one, "cpu")[0])
         assert both == dispatch.pack(dispatch.pick(other, "cpu")[0])
         taken = dispatch.take(one, both) + dispatch.take(other, both)
+    assert [row.id for row in taken] == [job.pk for job in jobs]
+
+
+def test_lone_row_picked_twice_is_taken_once() -> None:
+    worker()
+    [job] = queued(person("owner"))
+    with unpooled.connect("one") as one, unpooled.connect("other") as other:
+        taken = dispatch.pick(one, "cpu")[1] + dispatch.pick(other, "cpu")[1]
     assert [row.id for row in taken] == [job.pk]
