@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nacl.public import PrivateKey
 
+from tests.engines.house import EngineHouse, engine_house
 from tests.engines.providers.server import Providers, serving
 
+SLOTS = 8
 OWNERS = {
     "google": "owner-key-of-google-0001",
     "fal": "owner-key-of-fal-0002",
@@ -38,12 +41,27 @@ def providers(servers: Providers) -> Iterator[Providers]:
     servers.forget()
 
 
-@pytest.fixture(scope="module")
-def queues() -> tuple[str, ...]:
-    return ("remote",)
+@pytest.fixture(scope="package")
+def home(
+    worker_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EngineHouse]:
+    """One for all modules here: they need no weights."""
+    weights = tmp_path_factory.mktemp("weights")
+    with (
+        tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
+        engine_house(
+            Path(folder),
+            weights=weights,
+            queues=("remote",),
+            slots=SLOTS,
+            settings=worker_settings,
+        ) as built,
+    ):
+        yield built
+        built.check_ledger()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def worker_settings(servers: Providers, certificates: Path) -> dict[str, str]:
     plain = f"http://127.0.0.1:{servers.http_port}"
     return {

@@ -88,6 +88,8 @@ def test_many_jobs_wait_at_providers_at_once(
     providers.will("openai", *["hang"] * 6)
     jobs = [home.began("edit", ROOM, engine="openai", prompt="It.") for _ in range(6)]
     until(lambda: len(providers.asked("openai")) == 6)
+    asked = {one.headers["Idempotency-Key"] for one in providers.asked("openai")}
+    assert asked == {*jobs}
     for job_id in jobs:
         home.call("POST", f"/api/v1/jobs/{job_id}/cancel")
     job = home.done("edit", ROOM, engine="google", prompt="It.")
