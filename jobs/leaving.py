@@ -66,9 +66,10 @@ def erase() -> int:
 
 
 def _erase_work(user_id: int) -> None:
-    # Endpoints go first, so that none is told of the cancelled jobs.
+    # Webhooks go first, so that nobody is told of the cancelled jobs.
     WebhookEndpoint.objects.filter(user_id=user_id).delete()
     WebhookSecret.objects.filter(user_id=user_id).delete()
+    _delete_deliveries(user_id)
     for test in (False, True):
         _cancel_all(user_id, test=test)
         _blank_all(user_id, test=test)
@@ -78,7 +79,6 @@ def _erase_work(user_id: int) -> None:
     Batch.objects.filter(user_id=user_id).update(metadata={})
     IdempotencyKey.objects.filter(user_id=user_id).delete()
     KeptReport.objects.filter(job__user_id=user_id).delete()
-    _delete_deliveries(user_id)
 
 
 def _cancel_all(user_id: int, *, test: bool) -> None:
