@@ -221,25 +221,27 @@ class Batcher:
         same = [e for e in self._waiting if _kind(e) == _kind(first)]
         free = len(self._lanes) - len(self._running)
         seats = min(most, -(-(len(same) + 1) // free)) - 1
-        company = _fairly(first, same, seats)
+        company = _fairly(first, same, self._of_one(first))[:seats]
         for errand in company:
             self._waiting.remove(errand)
         return company
+
+    def _of_one(self, first: Errand) -> int:
+        """How many of one owner may share the batch: all, while nobody else waits."""
+        if all(errand.owner == first.owner for errand in self._waiting):
+            return first.together
+        return first.of_one or first.together
 
 
 def _kind(errand: Errand) -> tuple[Hashable, ...]:
     return errand.do, errand.key, errand.share
 
 
-def _fairly(first: Errand, same: Sequence[Errand], seats: int) -> list[Errand]:
-    """The oldest, few of each owner; what seats are left then go to the oldest others:
-    an empty seat helps nobody."""
-    taken = Counter([first.owner])
-    chosen, passed_over = [], []
+def _fairly(first: Errand, same: Sequence[Errand], of_one: int) -> list[Errand]:
+    """The oldest, so many of each owner at most, the first errand included."""
+    taken, chosen = Counter([first.owner]), []
     for errand in same:
-        if taken[errand.owner] < (first.of_one or first.together):
+        if taken[errand.owner] < of_one:
             taken[errand.owner] += 1
             chosen.append(errand)
-        else:
-            passed_over.append(errand)
-    return [*chosen[:seats], *passed_over[: max(0, seats - len(chosen))]]
+    return chosen

@@ -90,7 +90,14 @@ def test_one_user_leaves_room_for_those_who_wait(lane: Notes, batcher: Batcher) 
     assert batches == ["aaaabbcc", "aaaaaa"]
 
 
-def test_no_seat_stays_empty_for_fairness(lane: Notes, batcher: Batcher) -> None:
+def test_neighbours_pass_is_no_longer_for_one_user_with_many_jobs(
+    lane: Notes, batcher: Batcher
+) -> None:
+    batches = together(lane, batcher, *many("a", 10), errand("b"))
+    assert batches == ["aaaab", "aaaaaa"]
+
+
+def test_user_who_is_alone_fills_the_batch(lane: Notes, batcher: Batcher) -> None:
     assert together(lane, batcher, *many("a", 9)) == ["aaaaaaaa", "a"]
 
 
