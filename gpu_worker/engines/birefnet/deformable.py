@@ -35,13 +35,13 @@ def deform_conv2d(
     lies beyond the picture is 0.
     """
     side = weight.shape[-1]
-    places = _places(x)
+    places, smooth = _places(x), x.float()
     made = None
     for tap in range(side * side):
         row, column = tap // side - side // 2, tap % side - side // 2
         down = places[0] + row + offsets[:, 2 * tap]
         across = places[1] + column + offsets[:, 2 * tap + 1]
-        seen = _sampled(x, down, across) * modulators[:, tap, None]
+        seen = _sampled(smooth, down, across).to(x.dtype) * modulators[:, tap, None]
         part = functional.conv2d(
             seen, weight[:, :, tap // side, tap % side, None, None]
         )
@@ -59,16 +59,15 @@ def _places(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _sampled(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
     """`x` at these places, between pixels by the four around. In half precision a place
-    would be too coarse: it is computed in single."""
+    would be too coarse: all of it is float32."""
     height, width = x.shape[2:]
     grid = torch.stack(
         [
-            across.float() * (2 / max(width - 1, 1)) - 1,
-            down.float() * (2 / max(height - 1, 1)) - 1,
+            across * (2 / max(width - 1, 1)) - 1,
+            down * (2 / max(height - 1, 1)) - 1,
         ],
         dim=-1,
     )
-    seen = functional.grid_sample(
-        x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=True
+    return functional.grid_sample(
+        x, grid, mode="bilinear", padding_mode="zeros", align_corners=True
     )
-    return seen.to(x.dtype)

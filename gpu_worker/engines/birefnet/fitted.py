@@ -27,6 +27,8 @@ logger = logging.getLogger("gpu_worker.birefnet")
 
 CHANNEL_MULTIPLE = 8
 """Of the convolutions' results, for the tensor cores."""
+FIRST_CAPABILITY = (8, 0)
+"""For an older device (a T4 is 7.5) Triton does not use the tensor cores."""
 
 
 @torch.no_grad()
@@ -36,7 +38,7 @@ def fit(
     """The network, changed in place and moved. Its own kernels run on NVIDIA GPUs in
     float16; elsewhere, or with `kernels` off, all is plain torch."""
     network = network.float().eval().requires_grad_(False)
-    own = kernels and _has_kernels(device, dtype)
+    own = kernels and _has_kernels(network, device, dtype)
     for part in network.modules():
         if isinstance(part, WindowAttention):
             _fit_attention(part, own=own)
@@ -64,13 +66,17 @@ def compile_parts(network: plain.BiRefNet) -> None:
     network.join = torch.compile(network.join, dynamic=False)
 
 
-def _has_kernels(device: str, dtype: torch.dtype) -> bool:
+def _has_kernels(network: plain.BiRefNet, device: str, dtype: torch.dtype) -> bool:
+    """Whether the kernels run here, and as plain torch does."""
     if not device.startswith("cuda") or dtype != torch.float16:
         return False
+    if torch.cuda.get_device_capability(device) < FIRST_CAPABILITY:
+        return False
     try:
-        import_module("gpu_worker.engines.birefnet.kernels")
-    except ImportError as error:
-        logger.warning("no Triton here, so plain torch does its work: %s", error)
+        check = import_module("gpu_worker.engines.birefnet.checking")
+        check.agree(network.shape, device)
+    except Exception:  # no Triton, no compiler for it, or a device that it fails on
+        logger.warning("plain torch instead of own kernels", exc_info=True)
         return False
     return True
 

@@ -4,10 +4,13 @@ sends them at once."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+
+logger = logging.getLogger("gpu_worker.birefnet")
 
 Size = tuple[int, int, int]
 """batch, height and width"""
@@ -29,26 +32,42 @@ class Graphs:
     def record(
         self, batches: Iterable[int], height: int, width: int, like: Tensor
     ) -> None:
-        """The largest batch first, so that the others find memory that it took."""
-        for batch in sorted(batches, reverse=True):
-            given = like.new_zeros(batch, 3, height, width)
-            self._warm_up(given)
-            graph = torch.cuda.CUDAGraph()
-            with torch.no_grad(), torch.cuda.graph(graph, pool=self._pool):
-                made = self._network(given)[-1]
-            self._graphs[batch, height, width] = graph, given, made
+        """The largest batch first, so that the others find memory that it took. One
+        that does not fit is left out; raises OutOfMemoryError if none does."""
+        # Which convolution is the fastest is tried, and recorded with the rest.
+        fastest = torch.backends.cudnn.flags(enabled=True, benchmark=True)
+        with torch.no_grad(), fastest:
+            for batch in sorted(batches, reverse=True):
+                try:
+                    self._record(like.new_zeros(batch, 3, height, width))
+                except torch.cuda.OutOfMemoryError:
+                    if batch == 1:
+                        raise
+                    logger.warning("a pass of %d does not fit into memory", batch)
+                    torch.cuda.empty_cache()
+
+    def _record(self, given: Tensor) -> None:
+        self._warm_up(given)
+        graph = torch.cuda.CUDAGraph()
+        # Another engine's thread may use the device meanwhile.
+        mode = "thread_local"
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode=mode):
+            made = self._network(given)[-1]
+        batch, _, height, width = given.shape
+        self._graphs[batch, height, width] = graph, given, made
 
     def _warm_up(self, given: Tensor) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.no_grad(), torch.cuda.stream(stream):
+        with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 self._network(given)
         torch.cuda.current_stream().wait_stream(stream)
 
     @torch.no_grad()
     def __call__(self, picture: Tensor) -> Tensor:
-        """Logits (B, 1, H, W); without a graph for so many or more, step by step."""
+        """Logits (B, 1, H, W); where there is no graph for so many or more, step by
+        step."""
         batch, _, height, width = picture.shape
         fitting = [
             size
