@@ -51,8 +51,11 @@ def home(provider: Provider) -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, people.chromium(playwright) as started:
-        yield started
+    with sync_playwright() as playwright:
+        if not people.is_there(playwright):
+            pytest.skip("needs Chromium: `playwright install chromium`")
+        with people.chromium(playwright) as started:
+            yield started
 
 
 @pytest.fixture

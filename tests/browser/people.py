@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -18,7 +19,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests.flows.house import ROOT, House
 
-CHROMIUM = os.environ.get("NIJIKA_TEST_CHROMIUM", "/usr/bin/chromium")
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+CHOSEN = "NIJIKA_TEST_CHROMIUM"
 DESKTOP, PHONE = (1360, 900), (390, 844)
 PATIENCE_MS = 15_000
 SERIOUS = {"serious", "critical"}
@@ -26,8 +28,9 @@ SERIOUS = {"serious", "critical"}
 
 @contextmanager
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """A real Chromium: the system's where it is, else Playwright's own."""
-    there = {"executable_path": CHROMIUM} if Path(CHROMIUM).exists() else {}
+    """A real Chromium: the one chosen, the system's, else Playwright's own."""
+    path = os.environ.get(CHOSEN) or system_chromium()
+    there: dict[str, Any] = {"executable_path": path} if path else {}
     # Its sandbox needs rights that root in a container has not.
     args = ["--no-sandbox"] if os.geteuid() == 0 else []
     browser = playwright.chromium.launch(args=args, **there)
@@ -35,6 +38,17 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
         yield browser
     finally:
         browser.close()
+
+
+def system_chromium() -> str | None:
+    found = (shutil.which(name) for name in CHROMIUMS)
+    return next((path for path in found if path), None)
+
+
+def is_there(playwright: Playwright) -> bool:
+    """Whether this machine has any Chromium that the tests can drive."""
+    own = Path(playwright.chromium.executable_path)
+    return bool(os.environ.get(CHOSEN) or system_chromium() or own.exists())
 
 
 @dataclass(slots=True)
