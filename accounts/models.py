@@ -33,7 +33,9 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        """Along the index of lower-case addresses."""
+        users = self.alias(lower=Lower("email"))
+        return users.get(lower=(username or "").lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin):
