@@ -7,7 +7,7 @@ platform holds public halves only: what it keeps beside a job it cannot read.
 
 A sealed key names its job and its provider, so that it opens for no other.
 
-    python -m gpu_worker.sealing    prints a new private key
+    python -m gpu_worker.sealing    prints a new pair, as settings
 """
 
 from __future__ import annotations
@@ -82,4 +82,6 @@ def _text(key: bytes) -> str:
 if __name__ == "__main__":
     from nacl.public import PrivateKey
 
-    sys.stdout.write(_text(bytes(PrivateKey.generate())) + "\n")
+    made = PrivateKey.generate()
+    sys.stdout.write(f"NIJIKA_SEALING_KEYS={_text(bytes(made))}\n")
+    sys.stdout.write(f"NIJIKA_SEALING_PUBLIC_KEYS={_text(bytes(made.public_key))}\n")

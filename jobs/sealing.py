@@ -13,6 +13,7 @@ import json
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
+from django.conf import settings
 from nacl.public import PublicKey, SealedBox
 
 from gpu_worker.contract import EngineSpec
@@ -53,9 +54,18 @@ def is_used(spec: EngineSpec, providers: Collection[str]) -> bool:
     return bool(spec.provider) and spec.provider in providers
 
 
+def takes_keys(spec: EngineSpec) -> bool:
+    """Whether its workers have said how to seal a key, and, where the owner has pinned
+    public keys, have said one of those: a worker that runs elsewhere has the link's
+    token, too, and could announce a key of its own."""
+    pinned = settings.SEALING_PUBLIC_KEYS
+    known = not pinned or spec.sealing_key in pinned
+    return bool(spec.provider and spec.sealing_key) and known
+
+
 def check(spec: EngineSpec) -> None:
-    """Raises BadFields where no worker of the engine has said how to seal a key."""
-    if not spec.sealing_key:
+    """Raises BadFields where no key can be sealed for the engine's workers."""
+    if not takes_keys(spec):
         field = HEADERS[spec.provider][0]
         raise BadFields(FieldError(field, "unsupported", "own keys are not taken here"))
 

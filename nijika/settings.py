@@ -206,6 +206,9 @@ DEFAULT_ENGINES = env.dict(
     },
 )
 CHOOSABLE_ENGINES = env.list("NIJIKA_CHOOSABLE_ENGINES", default=[])
+# The public keys to which clients' keys of providers may be sealed; none: any that the
+# workers announce (jobs.sealing).
+SEALING_PUBLIC_KEYS = env.list("NIJIKA_SEALING_PUBLIC_KEYS", default=[])
 QUEUES = env.list("NIJIKA_QUEUES", default=["cpu"])
 SCALE_TO_ZERO_QUEUES = env.list("NIJIKA_SCALE_TO_ZERO_QUEUES", default=[])
 

@@ -119,7 +119,7 @@ def _price(spec: EngineSpec) -> str | None:
 
 def _own_key(spec: EngineSpec) -> dict[str, Any] | None:
     """How a client pays the provider by a key of their own, where that can be."""
-    if not (spec.provider and spec.sealing_key):
+    if not sealing.takes_keys(spec):
         return None
     price = _price_of(spec.operation, spec.engine, own_key=True)
     return {"headers": list(sealing.HEADERS[spec.provider]), "price": price}

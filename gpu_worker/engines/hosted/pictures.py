@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LONGEST_SIDE_PX = 2048
 LIMIT_BYTES = 50_000_000
 QUALITY = 95
+LARGEST_PNG_BYTES = 3_000_000
+"""Google takes 20 MB for a whole request, four pictures in base64 included."""
 FETCH_TIMEOUT_S = 120.0
 
 
@@ -84,7 +86,9 @@ def of_base64(text: str) -> bytes:
 
 def type_of(file: bytes) -> str:
     """The type of a file that a child of ours has written."""
-    return "image/png" if file[:4] == b"\x89PNG" else "image/jpeg"
+    if file[:4] == b"\x89PNG":
+        return "image/png"
+    return "image/webp" if file[:4] == b"RIFF" else "image/jpeg"
 
 
 def data_url(file: bytes) -> str:
@@ -162,7 +166,10 @@ def _file(picture: Pixels) -> bytes:
     from gpu_worker import pixels
 
     if picture.ndim == 3 and picture.shape[2] == 4:
-        return pixels.encode(picture, "png").data
+        file = pixels.encode(picture, "png").data
+        if len(file) <= LARGEST_PNG_BYTES:
+            return file
+        return pixels.encode(picture, "webp", quality=QUALITY).data
     return pixels.encode(picture, "jpeg", quality=QUALITY, subsample=False).data
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from gpu_worker import fetch
+from gpu_worker.engines.base import Input, Item
 from gpu_worker.engines.hosted import circuit, errors, pictures
 from gpu_worker.engines.hosted.circuit import Circuit, CircuitOpen
 from gpu_worker.engines.hosted.driving import Drive
@@ -284,3 +288,33 @@ def test_nearest_proportions() -> None:
     ratios = {"1:1": 1.0, "16:9": 16 / 9, "9:16": 9 / 16}
     sizes = [(1024, 1000), (1920, 1000), (500, 1000)]
     assert [nearest(ratios, size) for size in sizes] == ["1:1", "16:9", "9:16"]
+
+
+def test_pictures_go_out_upright_small_and_without_what_they_say_of_themselves(
+    tmp_path: Path,
+) -> None:
+    photo = Image.effect_noise((3000, 1500), 90).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "taken at home"
+    photo.save(tmp_path / "photo", "JPEG", exif=exif)
+    noise = Image.effect_noise((1500, 1500), 90)
+    Image.merge("RGBA", [noise] * 4).save(tmp_path / "cutout", "PNG")
+    mask = Image.new("L", (30, 15), 255)
+    mask.save(tmp_path / "mask", "PNG")
+    inputs = tuple(
+        Input(role=role, path=tmp_path / name)
+        for role, name in (("image", "photo"), ("image", "cutout"), ("mask", "mask"))
+    )
+    item = Item(job_id="1", parameters={}, inputs=inputs)
+    arrays = pictures.prepared(item, holes=True)
+    first, second = pictures.files_of(arrays, "picture_")
+    assert [pictures.type_of(one) for one in (first, second)] == [
+        "image/jpeg",
+        "image/webp",
+    ]
+    assert Image.open(io.BytesIO(first)).size == (1024, 2048)
+    assert b"taken at home" not in first
+    [hole] = pictures.files_of(arrays, "mask_")
+    opened_hole = Image.open(io.BytesIO(hole))
+    assert opened_hole.size == (1024, 2048)
+    assert opened_hole.getchannel("A").getextrema() == (0, 0)

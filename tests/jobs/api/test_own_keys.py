@@ -17,7 +17,7 @@ from billing import prices
 from billing.models import Price
 from gpu_worker.contract import SANDBOX, EngineSpec
 from jobs import again, engines, lifecycle, orders, sealing
-from jobs.errors import BadFields
+from jobs.errors import BadFields, OwnKeyNeeded
 from jobs.models import Job, JobEvent
 from jobs.orders import Order, Orderer
 from tests.jobs.api.conftest import DATA_URL, PARAMETERS, Person, person
@@ -215,6 +215,17 @@ def test_engine_whose_workers_cannot_open_keys_refuses_them(owner: Person) -> No
     assert KEY not in answer.content.decode()
 
 
+def test_key_is_sealed_to_no_stranger(owner: Person, settings: Settings) -> None:
+    """Any worker may announce an engine; where public keys are pinned, theirs count."""
+    settings.SEALING_PUBLIC_KEYS = ["AAAA"]
+    answer = owner.post("jobs", body(), **OWN)
+    assert answer.status_code == 422
+    known = owner.get("providers").json()["providers"]
+    assert {one["own_key"] for one in known} == {None}
+    settings.SEALING_PUBLIC_KEYS = ["AAAA", PUBLIC]
+    made(owner)
+
+
 def test_test_key_uses_no_key_of_a_provider(owner: Person, tester: Person) -> None:
     sandbox = EngineSpec(
         operation="edit", engine=SANDBOX, queue="cpu", parameters=PARAMETERS
@@ -254,15 +265,13 @@ def test_providers_tell_how_they_are_paid(owner: Person) -> None:
     assert by_name["stability"]["own_key"] is None
 
 
-def test_run_again_is_paid_by_the_owner_of_the_house(owner: Person) -> None:
-    """The client's key is gone; the job is an ordinary one, at its price."""
+def test_job_is_not_run_again_at_the_expense_of_the_house(owner: Person) -> None:
     job_id = made(owner)
     ended_badly(TestWorker().hello(), job_id)
     assert owner.user is not None
     orderer = Orderer(user_id=owner.user.pk, test=False)
-    job = again.run_again(Job.objects.get(pk=job_id), orderer).job
-    job.refresh_from_db()
-    assert (job.own_key, job.sealed_key, str(job.price)) == (False, None, "0.0100")
+    with pytest.raises(OwnKeyNeeded):
+        again.run_again(Job.objects.get(pk=job_id), orderer)
 
 
 @pytest.mark.parametrize("key", ["with blank", "ümlaut", "x" * 501, "tab\there"])
