@@ -521,7 +521,7 @@ class WebhookEndpoint(models.Model):
     rotated_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     disabled_at = models.DateTimeField(null=True, blank=True)
-    # Why it is off: `gone` (it answered 410) or `owner`.
+    # Why it is off: `gone` (it answered 410), `owner` or `staff`.
     disabled_by = models.CharField(max_length=10, blank=True, default="")
     # When its owner was told that credits are low; empty while they are not.
     told_low_at = models.DateTimeField(null=True, blank=True)

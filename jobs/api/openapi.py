@@ -225,7 +225,7 @@ WEBHOOK_ENDPOINT = _object(
     events=WEBHOOK_EVENTS,
     enabled={"type": "boolean"},
     disabled_at=NULL_TIME,
-    disabled_by={"enum": ["owner", "gone", None]},
+    disabled_by={"enum": ["owner", "staff", "gone", None]},
     created_at={"type": "string", "format": "date-time"},
     old_secret_until=NULL_TIME
     | {"description": "Until when the secret before the rotation signs too."},

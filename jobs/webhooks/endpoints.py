@@ -19,8 +19,8 @@ from jobs.webhooks import signing
 from jobs.webhooks.errors import EndpointNotFound, TooManyEndpoints
 
 LONGEST_URL = 2048
-BY_OWNER, GONE = "owner", "gone"
-"""Why an endpoint is off: its owner wished it, or it answered 410."""
+BY_OWNER, BY_STAFF, GONE = "owner", "staff", "gone"
+"""Why an endpoint is off: its owner wished it, or staff, or it answered 410."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,6 @@ from nijika.staff.base import Mode, StaffAdmin, choice, labelled, narrow, short
 from nijika.staff.keyset import Walk
 from nijika.staff.work import by_id, of_user
 
-BY_STAFF = "staff"
-
 
 @transaction.atomic
 def replay(deed: Deed) -> str:
@@ -34,7 +32,7 @@ def replay(deed: Deed) -> str:
 @transaction.atomic
 def switch_off(deed: Deed) -> str:
     for endpoint in deed.rows:
-        endpoints.disable(endpoint.pk, BY_STAFF)
+        endpoints.disable(endpoint.pk, endpoints.BY_STAFF)
         _record(deed, "endpoint switched off", endpoint)
     return f"{len(deed.rows)} switched off."
 
