@@ -46,7 +46,8 @@ class Errand:
     owner: str = ""
     offered_at: float = 0.0
     began_at: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
+    # Perhaps with a client's key in it: for no text of ours.
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
     future: Future[dict[str, Any]] = field(default_factory=Future)
     stopped: bool = False
     handed_back: bool = False
