@@ -235,7 +235,7 @@ def candidates(count: int, *, room: int, size: int = 8, **more: Any) -> list[Can
         "window": 9,
     } | more
     return [
-        Candidate(id=UUID(int=n), turn=n, room=room, batch_size=size, **values)
+        Candidate(id=UUID(int=n), room=room, batch_size=size, **values)
         for n in range(count)
     ]
 
@@ -533,8 +533,8 @@ def test_rows_taken_twice_at_once_go_out_once(
     worker()
     jobs = queued(person("owner"), 2)
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
-        both = dispatch.pack(dispatch.pick(one, "cpu")[0])
-        assert both == dispatch.pack(dispatch.pick(other, "cpu")[0])
+        both = dispatch.pack(dispatch.pick(one, "cpu"))
+        assert both == dispatch.pack(dispatch.pick(other, "cpu"))
         taken = dispatch.take(one, both) + dispatch.take(other, both)
     assert [row.id for row in taken] == [job.pk for job in jobs]
 
@@ -543,5 +543,6 @@ def test_lone_row_picked_twice_is_taken_once() -> None:
     worker()
     [job] = queued(person("owner"))
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
-        taken = dispatch.pick(one, "cpu")[1] + dispatch.pick(other, "cpu")[1]
-    assert [row.id for row in taken] == [job.pk]
+        first, second = (dispatch.take_lone(s, "cpu") for s in (one, other))
+    assert first.taken and first.taken.id == job.pk
+    assert (second.waiting, second.taken) == (0, None)

@@ -103,10 +103,16 @@ def full_scans(plan: dict[str, Any]) -> list[str]:
 def test_choosing_among_very_many_jobs_costs_only_by_waiting_users(
     crowd: Connection,
 ) -> None:
-    found = plan(crowd, dispatch._PICK, message=UUID(int=1))
+    found = plan(crowd, dispatch._PICK)
     assert full_scans(found) == []
     # A few pages per waiting user, whatever the number of their jobs.
     assert found["Plan"]["Shared Hit Blocks"] < 10 * USERS
+
+
+def test_finding_that_no_job_waits_alone_costs_a_few_pages(crowd: Connection) -> None:
+    found = plan(crowd, dispatch._TAKE_LONE, message=UUID(int=1))
+    assert full_scans(found) == []
+    assert found["Plan"]["Shared Hit Blocks"] < 50
 
 
 def test_looking_for_test_jobs_costs_nothing_beside_live_ones(
@@ -119,7 +125,7 @@ def test_looking_for_test_jobs_costs_nothing_beside_live_ones(
 
 
 def test_no_statement_of_control_reads_all_jobs(crowd: Connection) -> None:
-    ids = [one.id for one in dispatch.pick(crowd, "cpu")[0]]
+    ids = [one.id for one in dispatch.pick(crowd, "cpu")]
     each: dict[str, Any] = {"ids": ids, "messages": ids, "dispatches": [0] * len(ids)}
     each["numbers"] = each["dispatches"]
     for query in (
