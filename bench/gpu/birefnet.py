@@ -49,25 +49,32 @@ def ladder(report: Report, network: BiRefNet, *, quick: bool) -> None:
         line(report, "plain torch, fp16", lambda x: half(x)[-1], truth)
         del half
     fast = fitted.fit(copy.deepcopy(network), "cuda", torch.float16)
+    own = any(isinstance(part, fitted.Pyramid) for part in fast.modules())
+    report.fact("own_kernels", own)
     line(report, "own kernels, folded", lambda x: fast(x)[-1], truth)
     profile(report, fast)
-    graphs(report, "own kernels, folded, graph", fast, truth, quick=quick)
+    batches = (BATCH,) if quick else (1, 2, 4, BATCH, 16)
+    graphs(report, "own kernels, folded, graph", fast, truth, batches)
     with TanhGelu(fast):
-        graphs(report, "same, GELU in the product (tanh)", fast, truth, quick=True)
+        graphs(report, "same, GELU in the product (tanh)", fast, truth, (BATCH,))
     fitted.compile_parts(fast)
+    batches = (BATCH,) if quick else (1, BATCH)  # each is compiled anew
     try:
-        graphs(report, "own kernels, folded, compiled, graph", fast, truth, quick=quick)
+        graphs(report, "own kernels, folded, compiled, graph", fast, truth, batches)
         profile(report, fast)
     except Exception as error:  # a bench says what failed and goes on
         report.say(f"compiled: {type(error).__name__}: {error}")
 
 
 def graphs(
-    report: Report, name: str, fast: BiRefNet, truth: Truth, *, quick: bool
+    report: Report,
+    name: str,
+    fast: BiRefNet,
+    truth: Truth,
+    batches: tuple[int, ...],
 ) -> None:
-    """The same by replayed graphs, at several sizes of batch."""
+    """The same by replayed graphs, at these sizes of batch."""
     recorded = Graphs(fast)
-    batches = [BATCH] if quick else [1, 2, 4, BATCH, 16]
     like = torch.empty(0, device="cuda", dtype=torch.float16)
     recorded.record(batches, SIDE, SIDE, like)
     for batch in batches:

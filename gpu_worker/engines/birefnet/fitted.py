@@ -27,6 +27,8 @@ logger = logging.getLogger("gpu_worker.birefnet")
 
 CHANNEL_MULTIPLE = 8
 """Of the convolutions' results, for the tensor cores."""
+MOST_SIZES = 512
+"""Of compiled blocks: four stages, shifted or not, two pictures, a few batches."""
 FIRST_CAPABILITY = (8, 0)
 """For an older device (a T4 is 7.5) Triton does not use the tensor cores."""
 
@@ -58,7 +60,9 @@ def fit(
 def compile_parts(network: plain.BiRefNet) -> None:
     """Let torch.compile fuse what lies between the large products, part by part: the
     blocks of a stage share what is compiled. Each size is compiled at its first use."""
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    limits = torch._dynamo.config
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(limits, name, max(MOST_SIZES, getattr(limits, name)))
     for stage in network.bb.layers:
         for block in stage.blocks:
             block.compile(dynamic=False)
