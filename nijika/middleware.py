@@ -26,7 +26,7 @@ class RequestMiddleware:
             answer = self.get_response(request)
             if request.resolver_match is not None:
                 request.META[continuation.ROUTE] = request.resolver_match.route
-        if problems.is_page(request):
+        if problems.is_page(request) or problems.is_lost(request):
             csp.mark(answer, request)
         else:
             answer = problems.instead_of(answer, request_id)

@@ -147,7 +147,18 @@ def meaning(exception: BaseException) -> NijikaError | None:
 
 
 def is_page(request: HttpRequest) -> bool:
-    return request.path_info.split("/", 2)[1] in PAGES
+    return request.path_info.removeprefix("/").partition("/")[0] in PAGES
+
+
+def is_lost(request: HttpRequest) -> bool:
+    """Whether this is a person's browser at an address that leads nowhere. Below /api
+    there are only programs, whatever they say that they accept."""
+    return (
+        request.method in ("GET", "HEAD")
+        and request.resolver_match is None
+        and "text/html" in request.META.get("HTTP_ACCEPT", "")
+        and not request.path_info.startswith("/api")
+    )
 
 
 def page(request: HttpRequest, error: NijikaError) -> HttpResponse:
@@ -201,7 +212,7 @@ def handler500(request: HttpRequest) -> HttpResponseBase:
 
 
 def _handled(request: HttpRequest, exception: BaseException) -> HttpResponse | None:
-    if is_page(request):
+    if is_page(request) or is_lost(request):
         return None
     return from_exception(exception, request.META.get(request_ids.KEY, ""))
 

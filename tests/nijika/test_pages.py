@@ -61,3 +61,20 @@ def test_csrf_passes_by_the_api() -> None:
     csrf = Csrf(lambda request: None)  # type: ignore[arg-type, return-value]
 
     assert csrf.process_view(request, lambda: None, (), {}) is None
+
+
+def test_a_person_who_is_lost_gets_a_page(client: Client) -> None:
+    answer = client.get("/no-such-place", headers={"Accept": "text/html,*/*"})
+    assert (answer.status_code, answer["Content-Type"]) == (
+        404,
+        "text/html; charset=utf-8",
+    )
+    assert "Nothing is here" in answer.content.decode()
+    assert "script-src 'self'" in answer["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/api/none", "/api/v1/jobs/none", "/no-such-place"])
+def test_a_program_that_is_lost_gets_a_problem(client: Client, path: str) -> None:
+    accept = "text/html" if path.startswith("/api") else "*/*"
+    answer = client.get(path, headers={"Accept": accept})
+    assert answer["Content-Type"] == "application/problem+json"
