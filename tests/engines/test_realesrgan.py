@@ -20,6 +20,7 @@ from gpu_worker.settings import SettingsError
 from gpu_worker.testing import Case, EngineContract, picture
 from tests.engines.house import EngineHouse
 from tests.engines.tiny import realesrgan as tiny
+from tests.flows.house import eventually
 from tests.gpu_worker.engines.pictures import FORMATS, PHOTOS
 
 torch = pytest.importorskip("torch")
@@ -282,3 +283,21 @@ def test_engine_without_weights_is_refused_at_once_with_its_reason(
     assert (listed["available"], listed["reason"]) == (False, "weights_missing")
     answer = home.ask("removebg", photo(), engine="birefnet")
     assert (answer.status, answer.body["code"]) == (503, "engine_unavailable")
+
+
+def test_cancel_stops_between_tiles_and_the_next_job_runs(home: EngineHouse) -> None:
+    """Of 256 tiles some are done; who comes next does not wait for the rest."""
+    large = pixels.encode(small(1024, 1024), "png").data
+    wanted = {"engine": "realesrgan", "model": NAMES[0], "scale": 4}
+    job_id = home.began("upscale", large, **wanted)
+
+    def begun() -> Any:
+        progress = home.job(job_id)["progress"]
+        return progress if progress and progress["step"] >= 2 else None
+
+    assert eventually(begun, within_s=60)["total"] == 256
+    home.call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    after = home.done("upscale", photo(), **wanted | {"scale": 1}, within_s=60)
+    assert after["status"] == "succeeded"
+    ended = home.job(job_id)
+    assert (ended["status"], ended["charged"]) == ("cancelled", "0.0000")
