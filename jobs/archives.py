@@ -1,8 +1,7 @@
 """The results of many jobs as one ZIP, made while it is read.
 
 Nothing is compressed (pictures are) and nothing is kept: a piece is made when the one
-before it has been taken, by a thread that is then free for another archive. So a
-reader who is slow, or has gone, holds no thread, and memory has a piece at a time.
+before it has been taken (`nijika.pieces`).
 """
 
 from __future__ import annotations
@@ -10,30 +9,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import (
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from jobs.errors import FileMissing
 from jobs.models import Job
 from jobs.results import EXTENSIONS
 from jobs.storage import store
+from nijika.pieces import PiecesFeed
 
 CONTENT_TYPE = "application/zip"
 PIECE_BYTES = 256_000
-THREADS = 2
-IDLE_S = 30.0
 LIST_NAME = "batch.json"
 
 
@@ -98,52 +87,11 @@ def pieces(content: Content) -> Generator[bytes, None, None]:
     yield out.taken()
 
 
-class ArchiveFeed:
+class ArchiveFeed(PiecesFeed):
     """An archive for `nijika.continuation.stream`."""
 
-    idle_s = IDLE_S
-
     def __init__(self, content: Content) -> None:
-        self._pieces = pieces(content)
-        self._wake: Callable[[], None] = lambda: None
-        self._next: Future[bytes | None] | None = None
-
-    def open(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._ask()
-
-    def take(self) -> bytes | None:
-        """The next piece once it is there. Raises what could not be read."""
-        if self._next is None or not self._next.done():
-            return b""
-        piece = self._next.result()
-        if piece is not None:
-            self._ask()
-        return piece
-
-    def idle(self) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        if self._next is not None and not self._next.cancel():
-            # The thread may be in the midst of a piece; whoever ends it closes it.
-            self._next.add_done_callback(lambda _: self._pieces.close())
-        else:
-            self._pieces.close()
-
-    def _ask(self) -> None:
-        self._next = _threads().submit(_next_of, self._pieces)
-        self._next.add_done_callback(lambda _: self._wake())
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="archives")
-
-
-def _next_of(made: Iterator[bytes]) -> bytes | None:
-    """The next piece that has something in it; None at the end."""
-    return next(filter(None, made), None)
+        super().__init__(pieces(content))
 
 
 class _Out(io.RawIOBase):

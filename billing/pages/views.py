@@ -8,19 +8,16 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    StreamingHttpResponse,
-)
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views import View
 
 from billing import ledger
 from billing.models import Entry, Price
 from billing.pages import export
+from nijika.continuation import stream
 from nijika.errors import NotFound
+from nijika.pieces import PiecesFeed
 
 PER_PAGE = 30
 KINDS = {
@@ -60,10 +57,8 @@ class CreditsPage(LoginRequiredMixin, View):
 
 class Export(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponseBase:
-        response = StreamingHttpResponse(
-            export.lines(cast(int, request.user.pk)),
-            content_type="text/csv; charset=utf-8",
-        )
+        feed = PiecesFeed(export.pieces(cast(int, request.user.pk)))
+        response = stream(request, feed, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="nijika-credits.csv"'
         response["Cache-Control"] = "no-store"
         response["X-Content-Type-Options"] = "nosniff"

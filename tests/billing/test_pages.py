@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import threading
+import time
 from decimal import Decimal
 
 import pytest
@@ -14,8 +16,10 @@ from accounts.models import User
 from billing import ledger
 from billing.models import Price
 from billing.pages import export
+from nijika.pieces import PiecesFeed
 
-pytestmark = pytest.mark.django_db
+# The export is read by a thread of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 FORMULAS = [
     '=HYPERLINK("http://evil.example","x")',
@@ -103,3 +107,19 @@ def test_prices_are_for_everybody() -> None:
     Price.objects.filter(operation="upscale").update(credits=Decimal("0.0250"))
     text = Client().get("/prices").content.decode()
     assert "upscale" in text and "0.025" in text
+
+
+def test_an_export_that_nobody_reads_on_is_given_up(
+    ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "AT_ONCE", 1)
+    made = export.pieces(ada.pk)
+    feed = PiecesFeed(made)
+    there = threading.Event()
+    feed.open(there.set)
+    assert there.wait(5) and feed.take()
+    feed.close()
+    end = time.monotonic() + 5
+    while made.gi_frame is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert made.gi_frame is None

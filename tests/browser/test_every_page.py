@@ -81,3 +81,12 @@ def test_the_menu_opens_on_a_phone(meet: Callable[..., Person]) -> None:
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("link", name="Credits", exact=True).click()
     assert page.url.endswith("/credits")
+
+
+def test_the_statement_is_exported(meet: Callable[..., Person], busy: str) -> None:
+    page = meet(email=busy).visit("/credits")
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Export as CSV").click()
+    lines = downloading.value.path().read_text().splitlines()
+    assert lines[0].startswith("id,time (UTC),kind,amount")
+    assert len(lines) == 1 + 1 + 2 * 2  # the welcome, and two jobs held and settled

@@ -16,6 +16,7 @@ from jobs import archives
 from jobs.archives import ArchiveFeed, Content, Entry
 from jobs.errors import StorageUnavailable
 from jobs.storage import LocalStore, store
+from nijika.pieces import THREADS
 
 AT = datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
 SIZE_BYTES = 3_000_000
@@ -63,7 +64,7 @@ def test_archive_comes_in_small_pieces_and_is_whole() -> None:
 
 
 def test_readers_who_stand_still_hold_nobody_up() -> None:
-    still = [ArchiveFeed(content()) for _ in range(8 * archives.THREADS)]
+    still = [ArchiveFeed(content()) for _ in range(8 * THREADS)]
     for feed in still:
         read(feed, most=1)
 
