@@ -136,7 +136,9 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
             field, _, value = lookup_field(name, row, self)
             if field is not None and field.is_relation:
                 value = getattr(row, field.name)
-            shown = display_for_value(value, "-", isinstance(value, bool))
+            if isinstance(value, bool):
+                value = "yes" if value else "no"
+            shown = display_for_value(value, "-")
             found.append((str(label_for_field(name, self.model, self)), shown))
         return found
 

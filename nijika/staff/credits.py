@@ -25,6 +25,9 @@ from nijika.staff.acts import Deed, ReasonForm
 from nijika.staff.base import StaffAdmin, choice, labelled, narrow, short
 from nijika.staff.keyset import SEARCH, Walk
 
+BY_STAFF = "staff:"
+"""How the references of such entries begin."""
+
 
 class TooLittle(Conflict):
     """Not all of them have that much; nothing was taken from anybody."""
@@ -80,7 +83,7 @@ def _posting(deed: Deed, user_id: int, amount: Decimal) -> Posting:
     return Posting(
         user_id=user_id,
         credits=amount,
-        reference=f"staff:{deed.given['once']}:{user_id}",
+        reference=f"{BY_STAFF}{deed.given['once']}:{user_id}",
         note=deed.reason,
         created_by_id=deed.actor_id,
     )
@@ -153,6 +156,8 @@ class EntryAdmin(StaffAdmin):
     @admin.display(description="reference")
     def of_what(self, entry: Entry) -> str:
         job_id = finding.id_of(entry.reference)
+        if entry.reference.startswith(BY_STAFF):
+            return format_html('<span title="{}">staff</span>', entry.reference)
         if job_id is None:
             return entry.reference
         link = reverse("admin:jobs_job_change", args=[job_id])
@@ -160,7 +165,7 @@ class EntryAdmin(StaffAdmin):
 
     @admin.display(description="amount")
     def moved(self, entry: Entry) -> str:
-        return f"{entry.amount:+.4f}"
+        return f"{entry.amount:+.4f}" if entry.amount else ""
 
     @admin.display(description="held")
     def moved_held(self, entry: Entry) -> str:

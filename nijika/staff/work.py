@@ -183,7 +183,6 @@ class JobAdmin(StaffAdmin):
         "error_code",
         "charged",
         "created_at",
-        "took",
     )
     list_filter = (
         choice("status", Job.Status.values),
@@ -311,13 +310,6 @@ class JobAdmin(StaffAdmin):
     @admin.display(description="error")
     def error_code(self, job: Job) -> str:
         return str(job.error["code"]) if job.error else ""
-
-    @admin.display(description="took")
-    def took(self, job: Job) -> str:
-        if job.ended_at is None:
-            return ""
-        seconds = (job.ended_at - job.created_at).total_seconds()
-        return f"{seconds:.2f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 class BatchAdmin(StaffAdmin):

@@ -7,6 +7,12 @@ from django.db.models import Model
 from django.template.defaultfilters import capfirst
 
 register = template.Library()
+AS_IN_THE_MENU = {
+    "staff actions": "Audit log",
+    "entries": "Ledger",
+    "api keys": "API keys",
+    "rendition uses": "Pictures on the fly",
+}
 
 
 @register.filter
@@ -30,8 +36,10 @@ def signed(credits: Decimal) -> str:
 
 @register.filter
 def headline(part: Any) -> str:
-    """The name of a table begins with a capital; a row is called what it is called."""
-    return str(part) if isinstance(part, Model) else str(capfirst(str(part)))
+    """The name of a table as the menu has it; a row is called what it is called."""
+    if isinstance(part, Model):
+        return str(part)
+    return AS_IN_THE_MENU.get(str(part), str(capfirst(str(part))))
 
 
 @register.filter
