@@ -103,7 +103,6 @@ class EntryAdmin(StaffAdmin):
         "moved",
         "moved_held",
         "available_after",
-        "held_after",
         "of_what",
         "note",
         "created_by",
