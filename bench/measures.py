@@ -108,8 +108,8 @@ def run(
     """Measure in interleaved rounds and print the table."""
     figures: dict[str, dict[str, list[float]]] = {one.name: {} for one in systems}
     for system in systems:
-        _post(system, clients=CLIENTS, seconds=2, body=PARK_BODY)
-        _post(system, clients=CLIENTS, count=100)
+        post(system, clients=CLIENTS, seconds=2, body=PARK_BODY)
+        post(system, clients=CLIENTS, count=100)
         finish(system)
     for measure in MEASURES:
         if chosen and measure.__name__ not in chosen:
@@ -132,7 +132,7 @@ def run(
 def submits(system: System, seconds: float) -> Figures:
     """Charged jobs that are accepted and wait: what accepting alone costs."""
     before = system.cpu_s()
-    measured = _post(system, clients=CLIENTS, seconds=seconds, body=PARK_BODY)
+    measured = post(system, clients=CLIENTS, seconds=seconds, body=PARK_BODY)
     web_s, database_s = (b - a for a, b in zip(before, system.cpu_s(), strict=True))
     ordered = sorted(measured.latencies_ms)
     return {
@@ -147,15 +147,13 @@ def submits(system: System, seconds: float) -> Figures:
 
 def hot_account(system: System, seconds: float) -> Figures:
     keys = system.keys[:1]
-    measured = _post(
-        system, clients=CLIENTS, seconds=seconds, keys=keys, body=PARK_BODY
-    )
+    measured = post(system, clients=CLIENTS, seconds=seconds, keys=keys, body=PARK_BODY)
     return {"hot submits/s": len(measured.latencies_ms) / measured.seconds}
 
 
 def idle(system: System, seconds: float) -> Figures:
     """From the request's first byte to the row that says that the result is stored."""
-    measured = _post(system, clients=1, count=40, pause_s=0.05)
+    measured = post(system, clients=1, count=40, pause_s=0.05)
     finish(system)
     ends = system.ends([made for made, _ in measured.jobs])
     waits = [(ends[made] - sent) * 1000 for made, sent in measured.jobs]
@@ -164,7 +162,7 @@ def idle(system: System, seconds: float) -> Figures:
 
 def end_to_end(system: System, seconds: float) -> Figures:
     count = 2000 if system.name == "nijika" else 800
-    measured = _post(system, clients=CLIENTS, count=count)
+    measured = post(system, clients=CLIENTS, count=count)
     finish(system)
     ends = system.ends([made for made, _ in measured.jobs])
     return {"jobs/s": len(ends) / (max(ends.values()) - measured.started)}
@@ -172,7 +170,7 @@ def end_to_end(system: System, seconds: float) -> Figures:
 
 def sleeping(system: System, seconds: float) -> Figures:
     """Ends per second between the first and the last tenth, of what the slots can."""
-    measured = _post(system, clients=16, count=300, body=SLEEP_BODY)
+    measured = post(system, clients=16, count=300, body=SLEEP_BODY)
     finish(system)
     ends = sorted(system.ends([made for made, _ in measured.jobs]).values())
     cut = len(ends) // 10
@@ -198,7 +196,7 @@ def finish(system: System) -> None:
         time.sleep(0.2)
 
 
-def _post(
+def post(
     system: System,
     *,
     clients: int,
@@ -208,6 +206,7 @@ def _post(
     count: int = 0,
     pause_s: float = 0,
 ) -> Measured:
+    """Put this load on it, from a process of its own."""
     load = Load(
         url=system.url,
         headers=keys or system.keys,

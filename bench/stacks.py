@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def both(folder: Path) -> Iterator[tuple[System, System]]:
         postgres = servers.start_postgres(folder, durable=True)
         stack.callback(postgres.stop)
         yield (
-            stack.enter_context(_nijika(folder, postgres.url, postgres.process.pid)),
+            stack.enter_context(nijika(folder, postgres)),
             stack.enter_context(
                 _baseline(folder, _new_database(postgres.url), postgres.process.pid)
             ),
@@ -92,12 +92,16 @@ def _new_database(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _nijika(folder: Path, database: str, database_pid: int) -> Iterator[System]:
+def nijika(
+    folder: Path, postgres: servers.Server, more: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """nijika alone, with the bench's engines; `more` are further settings."""
     settings = {
-        "DATABASE_URL": database,
+        "DATABASE_URL": postgres.url,
         "NIJIKA_WORKER_ENGINES": "noop/bench=bench.engines:Noop,"
         "sleep/bench=bench.engines:Sleep",
         "NIJIKA_DEFAULT_ENGINES": "noop=bench,sleep=bench,park=bench",
+        **(more or {}),
     }
     with Stack(folder=folder, settings=settings, quiet=True) as stack:
         keys = _output("bench.seed", str(USERS), environment=stack.environment)
@@ -107,9 +111,9 @@ def _nijika(folder: Path, database: str, database_pid: int) -> Iterator[System]:
             name="nijika",
             url=f"{stack.url}/api/v1/jobs",
             keys=[f"Bearer {key}" for key in keys],
-            database=database,
+            database=postgres.url,
             web_pid=web.pid,
-            database_pid=database_pid,
+            database_pid=postgres.process.pid,
         )
         _wait_until_it_takes(system)
         yield system
