@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from gpu_worker.engines.hosted import engine
+from gpu_worker.engines.hosted import offered
 from gpu_worker.testing.contract import EngineContract
 from gpu_worker.testing.driving import Case
 from tests.engines.providers.server import Providers, picture
@@ -34,7 +34,8 @@ def _providers(servers: Providers, worker_settings: dict[str, str]) -> Iterator[
     servers.forget()
 
 
-# Of each provider one engine runs fifty times: what it keeps is the same code's doing.
+# One that answers at once and one that queues run fifty times: what a run keeps is the
+# doing of code that all share.
 FEW_RUNS = 5
 
 
@@ -49,41 +50,43 @@ class Paintings(EngineContract):
 
 
 class TestGoogleEdit(Edits):
-    engine = engine.GoogleEdit
+    engine = offered.GoogleEdit
 
 
 class TestGoogleGenerate(Paintings):
-    engine = engine.GoogleGenerate
+    engine = offered.GoogleGenerate
 
 
 class TestOpenAIEdit(Edits):
-    engine = engine.OpenAIEdit
+    runs = FEW_RUNS
+    engine = offered.OpenAIEdit
     cases = (*EDITS, Case(images=(ROOM,), roles={"mask": ROOM}))
 
 
 class TestOpenAIGenerate(Paintings):
-    engine = engine.OpenAIGenerate
+    engine = offered.OpenAIGenerate
 
 
 class TestCompatibleEdit(Edits):
     runs = FEW_RUNS
-    engine = engine.CompatibleEdit
+    engine = offered.CompatibleEdit
 
 
 class TestCompatibleGenerate(Paintings):
-    engine = engine.CompatibleGenerate
+    engine = offered.CompatibleGenerate
 
 
 class TestStabilityEdit(Edits):
-    engine = engine.StabilityEdit
+    runs = FEW_RUNS
+    engine = offered.StabilityEdit
     cases = (Case(images=(ROOM,), roles={"mask": ROOM}),)
 
 
 class TestStabilityGenerate(Paintings):
-    engine = engine.StabilityGenerate
+    engine = offered.StabilityGenerate
 
 
-class _FalCase(engine.FalEdit):
+class _FalCase(offered.FalEdit):
     """A member of the family: here nobody names it."""
 
     def model(self, engine: str) -> str:
@@ -94,7 +97,7 @@ class TestFalEdit(Edits):
     engine = _FalCase
 
 
-class _FalPainting(engine.FalGenerate):
+class _FalPainting(offered.FalGenerate):
     """Likewise."""
 
     def model(self, engine: str) -> str:
