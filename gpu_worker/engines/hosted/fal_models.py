@@ -5,7 +5,7 @@
 `arguments` under the name that fal has for them. A path that is not here is asked with
 the prompt and the pictures alone.
 
-Paths and arguments: fal's own model pages, read in November 2026.
+Not tried against the service itself: a wrong argument shows as `invalid_request`.
 """
 
 from __future__ import annotations

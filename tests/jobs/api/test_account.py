@@ -29,7 +29,9 @@ def test_account_shows_credits_and_limits(owner: Person) -> None:
             "upload_bytes": 50_000_000,
             "image_pixels": 50_000_000,
             "image_side_px": 16_000,
+            "unfinished_jobs": 1000,
             "unfinished_test_jobs": 20,
+            "stored_bytes": 50_000_000_000,
         },
         "test": False,
     }
