@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from gpu_worker import pixels
 from gpu_worker.engines.base import Input, Item
@@ -17,7 +14,6 @@ from gpu_worker.engines.onnx_matte import settings
 from gpu_worker.engines.onnx_matte.engine import Removebg
 from gpu_worker.errors import EngineUnavailable
 from gpu_worker.settings import SettingsError
-from tests.engines.house import EngineHouse
 from tests.engines.tiny import onnx_matte as tiny
 from tests.gpu_worker.engines.pictures import Silent
 
@@ -151,32 +147,3 @@ def test_colours_of_a_soft_edge_are_free_of_the_old_background() -> None:
     soft = (alpha > 0.2) & (alpha < 0.9)
     assert abs(made - red)[soft].mean() < 0.6 * abs(picture - red)[soft].mean()
     assert abs(made - picture)[alpha == 1].max() <= 1
-
-
-# Through the platform
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny.build(folder / "onnx" / "model.onnx")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def queues() -> tuple[str, ...]:
-    return ("cpu",)
-
-
-@pytest.fixture(scope="module")
-def photo() -> Iterator[bytes]:
-    yield pixels.encode(red_on_green(), "png").data
-
-
-def test_photo_goes_through_the_platform(home: EngineHouse, photo: bytes) -> None:
-    job = home.done("removebg", photo, engine="onnx")
-    assert (job["status"], job["queue"]) == ("succeeded", "cpu")
-    with Image.open(io.BytesIO(home.result(job))) as made:
-        assert (made.mode, made.size) == ("RGBA", (120, 90))
-        assert made.getpixel((50, 40)) == (220, 40, 30, 255)
-        assert made.getpixel((5, 5))[3] < 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from gpu_worker.engines.realesrgan.engine import Upscale
 from gpu_worker.errors import EngineUnavailable, LimitExceeded, Stopped
 from gpu_worker.settings import SettingsError
 from gpu_worker.testing import Case, EngineContract, picture
-from tests.engines.house import EngineHouse
 from tests.engines.tiny import realesrgan as tiny
-from tests.flows.house import eventually
 from tests.gpu_worker.engines.pictures import FORMATS, PHOTOS
 
 torch = pytest.importorskip("torch")
@@ -234,70 +231,3 @@ class TestContract(EngineContract):
         Case(images=(picture(2, 40, 30),), parameters={"scale": 3, "model": NAMES[2]}),
     )
     sizes = ((128, 96), (120, 90))
-
-
-# Through the platform
-
-
-@pytest.fixture(scope="module")
-def worker_settings() -> dict[str, str]:
-    return {"NIJIKA_UPSCALE_TILE": "64"}
-
-
-def photo() -> bytes:
-    return pixels.encode(small(), "png").data
-
-
-def test_photo_is_enlarged_through_the_platform(home: EngineHouse) -> None:
-    job = home.done(
-        "upscale",
-        photo(),
-        engine="realesrgan",
-        model="RealESRGAN_x2plus",
-        scale=3,
-        within_s=120,
-    )
-    assert (job["status"], job["queue"]) == ("succeeded", "t4"), job["error"]
-    with Image.open(io.BytesIO(home.result(job))) as made:
-        assert (made.format, made.size) == ("JPEG", (450, 300))
-        assert (
-            abs(np.asarray(made.resize((150, 100))).astype(int) - small()).mean() < 20
-        )
-    assert job["charged"] == job["price"]
-
-
-def test_network_without_a_file_is_refused_by_name(home: EngineHouse) -> None:
-    name = "RealESRGAN_x4plus_anime_6B"
-    answer = home.ask("upscale", photo(), engine="realesrgan", model=name)
-    assert answer.status == 422
-    assert answer.body["errors"][0]["field"] == "parameters.model"
-    answer = home.ask("upscale", photo(), engine="realesrgan", face_enhance=True)
-    assert answer.body["errors"][0]["code"] == "unsupported"
-
-
-def test_engine_without_weights_is_refused_at_once_with_its_reason(
-    home: EngineHouse,
-) -> None:
-    """Waiting would not bring them: 503, and what would serve."""
-    listed = home.engine("removebg", "birefnet")
-    assert (listed["available"], listed["reason"]) == (False, "weights_missing")
-    answer = home.ask("removebg", photo(), engine="birefnet")
-    assert (answer.status, answer.body["code"]) == (503, "engine_unavailable")
-
-
-def test_cancel_stops_between_tiles_and_the_next_job_runs(home: EngineHouse) -> None:
-    """Of 256 tiles some are done; who comes next does not wait for the rest."""
-    large = pixels.encode(small(1024, 1024), "png").data
-    wanted = {"engine": "realesrgan", "model": NAMES[0], "scale": 4}
-    job_id = home.began("upscale", large, **wanted)
-
-    def begun() -> Any:
-        progress = home.job(job_id)["progress"]
-        return progress if progress and progress["step"] >= 2 else None
-
-    assert eventually(begun, within_s=60)["total"] == 256
-    home.call("POST", f"/api/v1/jobs/{job_id}/cancel")
-    after = home.done("upscale", photo(), **wanted | {"scale": 1}, within_s=60)
-    assert after["status"] == "succeeded"
-    ended = home.job(job_id)
-    assert (ended["status"], ended["charged"]) == ("cancelled", "0.0000")
