@@ -20,7 +20,7 @@ from jobs.errors import ImageTooLarge, InvalidImage, UnsupportedImage
 
 Reader = Callable[[BinaryIO], headers.Size]
 HEAD_BYTES = 64
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from jobs.errors import FileMissing, StorageUnavailable
 LOCATION_LIFETIME = timedelta(hours=6)
 # A redirect is followed at once.
 DOWNLOAD_LIFETIME = timedelta(minutes=5)
+CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 DELETE_AT_ONCE = 1000  # S3's own limit
 
 _NAME = r"(?!\.{1,2}(?:/|\Z))[\w.\-]+"  # neither . nor ..
@@ -467,7 +468,7 @@ def _copy(content: bytes | BinaryIO, file: BinaryIO) -> None:
     if isinstance(content, bytes):
         file.write(content)
     else:
-        shutil.copyfileobj(content, file, 1 << 20)
+        shutil.copyfileobj(content, file, CHUNK_BYTES)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,9 +1,10 @@
 """A file as pixels: uint8, RGB or RGBA, sRGB, upright, the first frame unless asked.
 
-Pillow reads the header and most formats. libvips decodes what it does faster and line
-by line: JPEG and PNG, and WebP that is to be made smaller. What is to be made smaller
-is made so while it is decoded, so that the whole bitmap never is in memory where the
-format allows that.
+Pillow reads the header and most formats, and a JPEG that is to be much smaller: its
+libjpeg-turbo takes a seventh less time than the one of libvips. libvips decodes what it
+does faster and line by line: other JPEG, PNG, and WebP that is to be made smaller. What
+is to be made smaller is made so while it is decoded, so that the whole bitmap never is
+in memory where the format allows that.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DELAY_MS = 100
 _MOVING = {"GIF", "WEBP", "PNG", "AVIF"}
 _SEQUENTIAL = {"access": "sequential", "fail_on": "error"}
 _JPEG_SHRINKS = (8, 4, 2)
-# From here on the reduced bitmap is smaller than what libvips keeps of lines.
+# From here on the reduced bitmap is small enough to be there as a whole.
 SMALL_SHRINK = 4
 _MOST_EXIF_BYTES = 65_000
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))\d')
@@ -85,8 +86,6 @@ def _by_libvips(
     options: dict[str, Any] = dict(_SEQUENTIAL)
     if image.format in ("JPEG", "MPO"):
         load, options["shrink"] = "jpegload", _shrink(image.size, enough)
-        if options["shrink"] >= SMALL_SHRINK:
-            options["access"], options["memory"] = "random", True
     elif image.format == "PNG":
         load = "pngload"
     elif image.format == "WEBP" and enough and _is_less(enough, image.size):
@@ -94,7 +93,10 @@ def _by_libvips(
     else:
         return None
     try:
-        loaded = _loaded(source, load, options)
+        if options.get("shrink", 1) >= SMALL_SHRINK:
+            loaded = _drafted(image, enough)
+        else:
+            loaded = _loaded(source, load, options)
         pixels = _shrunk(_eight_bits(loaded), enough).numpy()
     except libvips.Error as error:
         if "out of memory" in str(error):
@@ -107,6 +109,17 @@ def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:
     if isinstance(source, Path):
         return getattr(libvips.Image, load)(str(source), **options)
     return getattr(libvips.Image, f"{load}_buffer")(source, **options)
+
+
+def _drafted(image: Image.Image, enough: Size | None) -> Any:
+    """A JPEG as its decoder makes it smaller: no less than is enough."""
+    image.draft(None, enough)
+    image.load()
+    kind = {"L": "b-w", "RGB": "srgb", "CMYK": "cmyk"}[image.mode]
+    made = libvips.Image.new_from_memory(
+        np.asarray(image), *image.size, len(image.getbands()), "uchar"
+    )
+    return made.copy(interpretation=kind)
 
 
 def _shrink(size: Size, enough: Size | None) -> int:

