@@ -5,7 +5,9 @@ The same room takes whoever follows a job event by event (`jobs.streaming`).
 A process has one room. In it one listener hears which jobs changed, and one thread
 looks at them: one query for all that were named, have just come in, or have waited long
 enough. A NOTIFY may be lost, so now and then it looks after all of them, and every
-second while nothing is heard.
+second while nothing is heard. Of whom it follows it reads no more than a row's version
+until that has changed, and it rests after each turn, so that hundreds who come, or hear
+of something, at once are looked after together and leave the process to others.
 
 Whoever waits holds a future. Cancelling it leaves nothing behind; the front does so for
 a client that goes away.
@@ -43,6 +45,8 @@ from nijika.postgres import prepared
 LOOK_AFTER_ALL_S = 5.0
 LOOK_WHILE_DEAF_S = 1.0
 AFTER_AN_OUTAGE_S = 1.0
+REST = 4.0
+"""How long the thread that looks rests, in CPU time of its last turn."""
 AT_ONCE = 1000
 """Jobs per query."""
 
@@ -196,6 +200,7 @@ class Room:
         self._lock = threading.Lock()
         self._waiters: dict[UUID, set[Guest]] = defaultdict(set)
         self._named: set[UUID] = set()
+        self._told: dict[UUID, str] = {}
         self._next_end = float("inf")
         self._looked_after_all = 0.0
         self._closing = False
@@ -210,6 +215,7 @@ class Room:
             self._waiters[guest.job_id].add(guest)
             # Looked at at once: it may have ended before we began to listen for it.
             self._named.add(guest.job_id)
+            self._told.pop(guest.job_id, None)
             self._next_end = min(self._next_end, guest.until)
         self._wake.set()
 
@@ -220,6 +226,7 @@ class Room:
             guests.discard(guest)
             if not guests:
                 self._waiters.pop(guest.job_id, None)
+                self._told.pop(guest.job_id, None)
 
     def close(self) -> None:
         """End the threads and their connections; those who wait get Unavailable."""
@@ -252,6 +259,7 @@ class Room:
         while not self._closing:
             self._wake.wait(self._pause_s())
             self._wake.clear()
+            spent_s = time.thread_time()
             try:
                 self._turn()
             except Error as error:
@@ -260,6 +268,7 @@ class Room:
             except Exception:  # whatever it is, the others still wait
                 logger.exception("looking after those who wait failed")
                 self._after_an_outage()
+            time.sleep(REST * (time.thread_time() - spent_s))
         connection.close()
 
     def _pause_s(self) -> float | None:
@@ -280,29 +289,39 @@ class Room:
                 self._tell(job_id, seen, now)
 
     def _seen(self, job_ids: list[UUID], now: float) -> dict[UUID, Seen | None]:
-        """What there is to tell; a job that is only waited for, until it has ended."""
-        followed = {
-            one for one in job_ids if any(g.follows for g in self._waiting_for(one))
-        }
-        waited_for = [one for one in job_ids if one not in followed]
-        glances = _glance(waited_for)
-        ripe = [one for one in waited_for if self._is_ripe(one, glances.get(one), now)]
+        """What there is to tell, of those of whom there is something."""
+        glances = _glance(job_ids)
+        ripe = [one for one in job_ids if self._is_ripe(one, glances.get(one), now)]
+        followed = {one for one in ripe if self._follows(one)}
+        waited_for = [one for one in ripe if one not in followed]
         found: dict[UUID, Seen] = {}
-        found |= _look(ripe) if ripe else {}
+        found |= _look(waited_for) if waited_for else {}
         found |= _follow(followed) if followed else {}
-        return {one: found.get(one) for one in (*ripe, *followed)}
+        self._note({one: glances[one] for one in followed if one in glances})
+        return {one: found.get(one) for one in ripe}
 
     def _is_ripe(self, job_id: UUID, glance: Glance | None, now: float) -> bool:
-        """Whether somebody who waits for this job is to be told of it now."""
+        """Whether somebody is to be told of this job now."""
         return (
             glance is None
             or glance.has_ended
             or any(
                 guest.until <= now
+                or (guest.follows and self._told.get(job_id) != glance.version)
                 or (isinstance(guest, Waiter) and guest.owner != glance.owner)
                 for guest in self._waiting_for(job_id)
             )
         )
+
+    def _follows(self, job_id: UUID) -> bool:
+        return any(guest.follows for guest in self._waiting_for(job_id))
+
+    def _note(self, glances: dict[UUID, Glance]) -> None:
+        """Before they are told: who enters afterwards has it told anew."""
+        with self._lock:
+            for job_id, glance in glances.items():
+                if job_id in self._waiters:
+                    self._told[job_id] = glance.version
 
     def _due(self, now: float) -> set[UUID]:
         """The jobs to look at now: those that were named, those whose waiters' time is
@@ -331,6 +350,8 @@ class Room:
         for guest in self._all():
             if guest.until <= now:
                 guest.give_up()
+        with self._lock:
+            self._told.clear()
         self._looked_after_all = 0.0
         time.sleep(AFTER_AN_OUTAGE_S)
 
@@ -353,21 +374,26 @@ def _in_pieces(ids: Collection[UUID]) -> Iterator[list[UUID]]:
 
 class Glance(NamedTuple):
     """What tells whether a closer look is worth its price: a job as a whole costs ten
-    times as much to read, and most news of it are not its end."""
+    times as much to read, and most news of it are not its end. Its events are written
+    with its row, whose `version` any change of it changes."""
 
     owner: tuple[int, bool]
     has_ended: bool
+    version: str
 
 
 def _glance(job_ids: Collection[UUID]) -> dict[UUID, Glance]:
     if not job_ids:
         return {}
     rows = prepared.rows(_GLANCE, [list(job_ids)])
-    return {row[0]: Glance(owner=(row[1], row[2]), has_ended=row[3]) for row in rows}
+    return {
+        job_id: Glance(owner=(user_id, test), has_ended=has_ended, version=version)
+        for job_id, user_id, test, has_ended, version in rows
+    }
 
 
 _GLANCE = """
-SELECT id, user_id, test, ended_at IS NOT NULL FROM jobs_job
+SELECT id, user_id, test, ended_at IS NOT NULL, xmin::text FROM jobs_job
 WHERE id = ANY(%s::uuid[])"""
 
 

@@ -1,8 +1,9 @@
 """Clients that wait for the ends of jobs: a process of its own, one connection each.
 
-Reads {host, port, authorization, paths} as JSON from stdin. Prints a line once every
-request is sent, and a second one, {ended, last}, when all are answered or closed: how
-many were told of the end, and when the last one was (Unix time).
+Reads {host, port, authorization, paths, kind} as JSON from stdin. Prints a line once
+all requests are sent, or all streams have begun, and a second one, {ended, last}, when
+all are answered or closed: how many were told of the end, and when the last one was
+(Unix time).
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import time
 from typing import Any
 
 END = b"cancelled"
+BEGUN = b"event: queued"
 PATIENCE_S = 60
 
 
 async def wait(asked: dict[str, Any]) -> None:
     sending = (_asked(asked, path) for path in asked["paths"])
     readers = await asyncio.gather(*sending)
+    if asked["kind"] == "stream":
+        await asyncio.gather(*(reader.readuntil(BEGUN) for reader, _ in readers))
     print("ready", flush=True)
     ends = await asyncio.gather(*(_end(reader) for reader, _ in readers))
     for _, writer in readers:

@@ -35,9 +35,9 @@ def running(module: str, *arguments: str) -> Iterator[Process]:
 def line(process: Process) -> str:
     """The next line that it prints. Raises SystemExit if it has ended."""
     assert process.stdout is not None
-    text = process.stdout.readline()
+    text: str = process.stdout.readline()
     if not text:
-        raise SystemExit(f"{process.args} ended: {process.wait()}")
+        raise SystemExit(f"{process.args!r} ended: {process.wait()}")
     return text
 
 

@@ -18,7 +18,8 @@ from bench.measures import Figures
 from bench.stacks import System
 
 CLIENTS = 500
-SETTLE_S = 1.0
+SETTLE_S = 2.0
+"""Until all requests that were sent wait, and what their coming cost is over."""
 KINDS = {"wait": "?wait=60", "stream": "/events"}
 
 
@@ -69,6 +70,7 @@ def _asked(system: System, kind: str, batch: str) -> dict[str, object]:
         "host": parts.hostname,
         "port": parts.port,
         "authorization": system.keys[0],
+        "kind": kind,
         "paths": [f"{parts.path}/{job}{KINDS[kind]}" for [job] in jobs],
     }
 

@@ -25,7 +25,7 @@ from nijika.local import servers
 
 DEAD = 100
 OWNERS = 10
-JOBS_EVERY_S = 0.04
+JOBS_EVERY_S = 0.02
 DEAD_JOBS_EVERY_S = 0.1
 COME_WITHIN_S = 30.0
 WARM_UP_S = 2.0

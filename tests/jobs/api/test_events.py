@@ -304,7 +304,7 @@ def test_stream_whose_job_is_no_longer_its_owners_ends(
     reader = follow(owner, job_id)
     reader.until("queued")
     Job.objects.filter(pk=job_id).update(user_id=_id(stranger))
-    waiting.the_room()._heard([UUID(job_id)])
+    waiting.the_room()._heard([job_id])
 
     assert reader.finish() == ["queued"]
 
