@@ -34,6 +34,7 @@ from jobs.models import (
     WebhookEndpoint,
     WebhookSecret,
 )
+from jobs.webhooks import forgetting
 
 UNFINISHED = [Job.Status.QUEUED, Job.Status.RUNNING]
 AT_ONCE = 500
@@ -100,7 +101,7 @@ def _blank_all(user_id: int, *, test: bool) -> None:
 def _delete_deliveries(user_id: int) -> None:
     mine = WebhookDelivery.objects.filter(user_id=user_id)
     while ids := list(mine.values_list("pk", flat=True)[:AT_ONCE]):
-        WebhookDelivery.objects.filter(pk__in=ids).delete()
+        forgetting.forget(WebhookDelivery.objects.filter(pk__in=ids))
 
 
 def _is_quiet(user_id: int) -> bool:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from gpu_worker import fetch
 from jobs.errors import UrlRefused
 from jobs.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
-from jobs.webhooks import signing
+from jobs.webhooks import forgetting, signing
 from jobs.webhooks.errors import EndpointNotFound, TooManyEndpoints
 
 LONGEST_URL = 2048
@@ -127,7 +127,7 @@ def disable(endpoint_id: UUID, why: str) -> None:
 def remove(owner: Owner, endpoint_id: UUID) -> None:
     """With its log. Raises EndpointNotFound."""
     endpoint = _locked(owner, endpoint_id)
-    WebhookDelivery.objects.filter(endpoint_id=endpoint.pk).delete()
+    forgetting.forget(WebhookDelivery.objects.filter(endpoint_id=endpoint.pk))
     _forget_failures(endpoint.pk)
     endpoint.delete()
 
