@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test retest test-engines lint fix bench bench-images bench-gpu gallery screenshots chaos mutants lock
+.PHONY: help demo run test retest test-engines retest-engines lint fix bench bench-images bench-gpu gallery screenshots chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ retest: ## what failed last time, one at a time
 test-engines: ## the tests that need torch or the providers' SDKs
 	@$(SETUP) engines
 	@.venv-engines/bin/python -m pytest -q -m engines tests/engines
+
+retest-engines: ## what of them failed last time, one at a time
+	@.venv-engines/bin/python -m pytest -q --last-failed tests/engines
 
 lint: ## ruff, mypy, import-linter
 	@$(SETUP) test
