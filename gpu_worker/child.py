@@ -44,6 +44,8 @@ logger = logging.getLogger("gpu_worker.child")
 
 PR_SET_PDEATHSIG = 1
 FILE_LIMIT_BYTES = 2 * 10**9
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+HEAP_KEPT_BYTES = 32 << 20
 Request = dict[str, Any]
 _libc = ctypes.CDLL(None)
 
@@ -52,6 +54,7 @@ def main() -> None:
     options = _options()
     die_with(options.parent)
     os.nice(options.nice)
+    _keep_heap()
     connection = Connection(options.fd)
     os.set_inheritable(options.fd, False)
     # The worker decides when a child ends; signals to the whole group are for it.
@@ -126,6 +129,13 @@ def die_with(parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the worker is gone")
+
+
+def _keep_heap() -> None:
+    """What one picture gives back the next one takes: a heap that shrinks in between
+    costs a fault and a cleared page for every 4 kB."""
+    for threshold in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+        _libc.mallopt(threshold, HEAP_KEPT_BYTES)
 
 
 def _answer(request: Request, hooks: ChildHooks) -> dict[str, Any]:
