@@ -33,12 +33,17 @@ class ApiView(View):
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         method = "GET" if request.method == "HEAD" else request.method or ""
-        if hasattr(self, method.lower()) and method != "OPTIONS":
+        if self._answers(method) and method != "OPTIONS":
             self.caller = authenticate(request.META)
             if scope := self.scopes.get(method):
                 require_scope(self.caller, scope)
             self.query = query_of(request, self.queries.get(method, frozenset()))
         return super().dispatch(request, *args, **kwargs)
+
+    def _answers(self, method: str) -> bool:
+        """Not by what a view has from its parent and does not offer itself."""
+        name = method.lower()
+        return name in self.http_method_names and hasattr(self, name)
 
     def http_method_not_allowed(
         self, request: HttpRequest, *args: Any, **kwargs: Any

@@ -117,6 +117,17 @@ JOB = _object(
     },
     urls=_object(self=URL, result=URL, events=URL, cancel=URL),
 )
+OWN_KEY: Schema = {
+    "oneOf": [
+        _object(
+            headers={"type": "array", "items": TEXT},
+            price={"type": ["string", "null"]},
+        ),
+        {"type": "null"},
+    ],
+    "description": "The headers that take the client's own key for the provider, "
+    "and what the job then costs here.",
+}
 ENGINE = _object(
     name=TEXT,
     aliases={"type": "array", "items": TEXT},
@@ -128,17 +139,7 @@ ENGINE = _object(
     state={"enum": ["cold", "loading", "warm", "hot", "failed", None]},
     message=TEXT | {"description": "What its loading is at, or why it failed."},
     price={"type": ["string", "null"]},
-    own_key={
-        "oneOf": [
-            _object(
-                headers={"type": "array", "items": TEXT},
-                price={"type": ["string", "null"]},
-            ),
-            {"type": "null"},
-        ],
-        "description": "The headers that take the client's own key for the provider, "
-        "and what the job then costs here.",
-    },
+    own_key=OWN_KEY,
     licence=TEXT,
     images={"oneOf": [_object(min=COUNT, max=COUNT), {"type": "null"}]},
     roles={"type": "array", "items": TEXT, "description": "Further images."},
@@ -149,6 +150,24 @@ ENGINE = _object(
         "type": ["object", "null"],
         "description": "A JSON schema (2020-12); null until a worker has announced it.",
     },
+)
+PROVIDER = _object(
+    name=TEXT,
+    aliases={"type": "array", "items": TEXT},
+    title=TEXT,
+    queue=TEXT,
+    available={"type": "boolean", "description": "Whether a job would start now."},
+    price={"type": ["string", "null"]},
+    own_key=OWN_KEY,
+    licence=TEXT,
+)
+LIMITS = _object(
+    upload_bytes=COUNT | {"description": "Of one file."},
+    image_pixels=COUNT,
+    image_side_px=COUNT,
+    unfinished_jobs=COUNT | {"description": "At a time; 0: no limit."},
+    unfinished_test_jobs=COUNT,
+    stored_bytes=COUNT | {"description": "Of one account's files; 0: no limit."},
 )
 PROBLEM = _object(
     type=TEXT,
@@ -263,10 +282,11 @@ SCHEMAS: dict[str, Schema] = {
     "Engine": ENGINE,
     "Operation": _object(name=TEXT, engines={"type": "array", "items": _ref("Engine")}),
     "Operations": _list_of("Operation"),
+    "Provider": PROVIDER,
     "Providers": _object(
         default={"type": ["string", "null"]},
         available={"type": "array", "items": TEXT},
-        providers={"type": "array", "items": {"type": "object"}},
+        providers={"type": "array", "items": _ref("Provider")},
     ),
     "Entry": _object(
         id=TEXT,
@@ -282,7 +302,7 @@ SCHEMAS: dict[str, Schema] = {
     "Account": _object(
         email=TEXT,
         credits=_object(available=CREDITS, held=CREDITS),
-        limits={"type": "object", "additionalProperties": COUNT},
+        limits=LIMITS,
         test={"type": "boolean"},
     ),
     "Estimate": _object(
@@ -436,12 +456,18 @@ JOB_HEADERS = {
     "X-Credits-Charged": _header("What this job has cost."),
     "X-Credits-Remaining": _header("What the account has available."),
 }
+REPLAYED = {
+    "Idempotency-Replayed": {
+        "description": "There where this key has made it before.",
+        "schema": {"const": "true"},
+    }
+}
 REASONS = {
     400: "malformed_body",
     401: "unauthenticated, key_expired, key_revoked",
     402: "insufficient_credits",
     403: "forbidden, account_suspended",
-    404: "not_found",
+    404: "not_found; where something is made: what this Idempotency-Key made is gone",
     409: "The state of the job does not allow that.",
     413: "payload_too_large",
     415: "unsupported_media_type",
@@ -452,11 +478,11 @@ REASONS = {
 ALWAYS = (401, 403, 422, 429, 503)
 
 
-def _problems(*statuses: int) -> Schema:
+def _problems(*statuses: int, always: tuple[int, ...] = ALWAYS) -> Schema:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
     return {
         str(status): {"description": REASONS[status], "content": content}
-        for status in sorted({*ALWAYS, *statuses})
+        for status in sorted({*always, *statuses})
     }
 
 
@@ -467,6 +493,14 @@ def _answer(description: str, name: str | None = None, *, job: bool = False) -> 
     if job:
         answer["headers"] = JOB_HEADERS
     return answer
+
+
+def _links(parameter: str, *operations: str) -> Schema:
+    """What can be done next with what the answer shows, by its id."""
+    return {
+        one: {"operationId": one, "parameters": {parameter: "$response.body#/id"}}
+        for one in operations
+    }
 
 
 def _query(name: str, schema: Schema) -> Schema:
@@ -560,7 +594,33 @@ def _paths() -> dict[str, Schema]:
         "/account": {"get": GET_ACCOUNT},
         "/ledger": {"get": GET_LEDGER},
         "/estimate": {"post": _estimate()},
+        "/schema": {"get": GET_SCHEMA},
+        "/docs": {"get": GET_DOCS},
     }
+
+
+JOB_LINKS = _links(
+    "job_id",
+    "get_job",
+    "follow_job",
+    "cancel_job",
+    "get_result",
+    "get_nth_result",
+    "delete_job",
+)
+BATCH_LINKS = _links(
+    "batch_id", "get_batch", "list_batch_jobs", "cancel_batch", "get_batch_results"
+)
+ENDPOINT_LINKS = _links(
+    "endpoint_id",
+    "get_webhook_endpoint",
+    "change_webhook_endpoint",
+    "get_webhook_endpoint_secret",
+    "rotate_webhook_endpoint_secret",
+    "ping_webhook_endpoint",
+    "replay_webhook_endpoint",
+    "delete_webhook_endpoint",
+)
 
 
 def _request_body() -> Schema:
@@ -578,11 +638,14 @@ def _request_body() -> Schema:
 
 def _create_job() -> Schema:
     accepted = _answer("Accepted: the job, queued.", "Job", job=True)
-    accepted["headers"] = JOB_HEADERS | {"Location": _header("The job's address.")}
+    made = {"Location": _header("The job's address.")} | REPLAYED
+    accepted["headers"] = JOB_HEADERS | made
+    accepted["links"] = JOB_LINKS
     ended = _answer("Waited for: the job, ended.", "Job", job=True)
     ended["headers"] = accepted["headers"] | {
         "Preference-Applied": _header("The waiting that was preferred.")
     }
+    ended["links"] = JOB_LINKS
     return {
         "operationId": "create_job",
         "summary": "Create a job",
@@ -610,7 +673,9 @@ def _create_batch() -> Schema:
         "additionalProperties": False,
     }
     accepted = _answer("Accepted whole: every item is a job.", "Batch", job=True)
-    accepted["headers"] = JOB_HEADERS | {"Location": _header("The batch's address.")}
+    made = {"Location": _header("The batch's address.")} | REPLAYED
+    accepted["headers"] = JOB_HEADERS | made
+    accepted["links"] = BATCH_LINKS
     content = {"application/json": {"schema": body}}
     return {
         "operationId": "create_batch",
@@ -632,13 +697,14 @@ def _create_upload() -> Schema:
     )
     content = {"application/json": {"schema": body | {"additionalProperties": False}}}
     made = _answer("Where to send the file.", "Upload")
-    made["headers"] = {"Location": _header("The upload's address.")}
+    made["headers"] = {"Location": _header("The upload's address.")} | REPLAYED
+    made["links"] = _links("upload_id", "get_upload", "delete_upload")
     return {
         "operationId": "create_upload",
         "summary": "Announce a file that is sent by itself",
         "parameters": [IDEMPOTENCY_KEY],
         "requestBody": {"required": True, "content": content},
-        "responses": {"201": made} | _problems(400, 413, 415),
+        "responses": {"201": made} | _problems(400, 404, 413, 415),
     }
 
 
@@ -653,6 +719,7 @@ def _estimate() -> Schema:
     }
 
 
+ENTITY_TAG = {"ETag": _header("For If-None-Match: changes with what is shown.")}
 TIME = {"type": "string", "format": "date-time"}
 LIST_JOBS: Schema = {
     "operationId": "list_jobs",
@@ -671,8 +738,9 @@ GET_JOB: Schema = {
     "summary": "One job",
     "parameters": [JOB_ID, WAIT, IF_NONE_MATCH],
     "responses": {
-        "200": _answer("The job.", "Job", job=True),
-        "304": {"description": "It is still as your ETag says."},
+        "200": _answer("The job.", "Job", job=True)
+        | {"headers": JOB_HEADERS | ENTITY_TAG},
+        "304": {"description": "It is still as your ETag says.", "headers": ENTITY_TAG},
     }
     | _problems(404),
 }
@@ -697,7 +765,7 @@ FOLLOW_JOB: Schema = {
         "200": {
             "description": "Server-sent events: queued, started, requeued, succeeded, "
             "failed and cancelled, with an id each; between them progress, without.",
-            "content": {"text/event-stream": {"schema": TEXT}},
+            "content": {"text/event-stream": {}},
             "headers": JOB_HEADERS,
         },
         "204": _answer("The job has ended, and that you have heard.", job=True),
@@ -852,9 +920,12 @@ CREATE_ENDPOINT: Schema = {
     "requestBody": _json_body("url", "events", **ENDPOINT_MEMBERS),
     "responses": {
         "201": _answer("The endpoint with its secret.", "NewWebhookEndpoint")
-        | {"headers": {"Location": _header("The endpoint's address.")}}
+        | {
+            "headers": {"Location": _header("The endpoint's address.")} | REPLAYED,
+            "links": ENDPOINT_LINKS,
+        }
     }
-    | _problems(400, 409, 413, 415),
+    | _problems(400, 404, 409, 413, 415),
 }
 LIST_ENDPOINTS: Schema = {
     "operationId": "list_webhook_endpoints",
@@ -895,12 +966,15 @@ ROTATE_ENDPOINT: Schema = {
     "parameters": [ENDPOINT_ID],
     "responses": {"200": _answer("The new secret.", "WebhookSecret")} | _problems(404),
 }
+SENT: Schema = _answer("It is on its way.", "WebhookDelivery") | {
+    "headers": {"Location": _header("The delivery's address.")},
+    "links": _links("delivery_id", "get_webhook_delivery", "replay_webhook_delivery"),
+}
 PING_ENDPOINT: Schema = {
     "operationId": "ping_webhook_endpoint",
     "summary": "Send a test event",
     "parameters": [ENDPOINT_ID],
-    "responses": {"202": _answer("It is on its way.", "WebhookDelivery")}
-    | _problems(404, 409),
+    "responses": {"202": SENT} | _problems(404, 409),
 }
 REPLAY_RANGE: Schema = {
     "operationId": "replay_webhook_endpoint",
@@ -945,8 +1019,7 @@ REPLAY_DELIVERY: Schema = {
     "operationId": "replay_webhook_delivery",
     "summary": "Send one delivery again",
     "parameters": [DELIVERY_ID],
-    "responses": {"202": _answer("It is on its way.", "WebhookDelivery")}
-    | _problems(404, 409),
+    "responses": {"202": SENT} | _problems(404, 409),
 }
 GET_SECRET: Schema = {
     "operationId": "get_webhook_secret",
@@ -957,6 +1030,34 @@ ROTATE_SECRET: Schema = {
     "operationId": "rotate_webhook_secret",
     "summary": "Make another secret for your jobs' webhook_url; for 24 hours both sign",
     "responses": {"200": _answer("The new secret.", "WebhookSecret")} | _problems(),
+}
+
+
+# About the API itself
+
+UNASKED: Schema = {"security": []}
+"""Of what needs no key."""
+GET_SCHEMA: Schema = UNASKED | {
+    "operationId": "get_schema",
+    "summary": "This document",
+    "responses": {
+        "200": {
+            "description": "OpenAPI 3.1. It follows the engines that are there.",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    }
+    | _problems(always=(422, 429)),
+}
+GET_DOCS: Schema = UNASKED | {
+    "operationId": "get_docs",
+    "summary": "A page that shows this document",
+    "responses": {
+        "200": {
+            "description": "The page.",
+            "content": {"text/html": {"schema": TEXT}},
+        }
+    }
+    | _problems(always=(429,)),
 }
 
 

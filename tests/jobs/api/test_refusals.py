@@ -83,6 +83,13 @@ def test_method_that_is_not_there_is_405(
     assert answer["Allow"] == allowed
 
 
+def test_method_of_a_list_is_none_of_what_lies_below_it(owner: Person) -> None:
+    """Whatever else is wrong with the request."""
+    path = f"/api/v1/batches/{NONE}/jobs?nothing=1"
+    answer = owner.client.post(path, headers=owner.headers)
+    problem(answer, 405, "method_not_allowed")
+
+
 @pytest.mark.parametrize(
     "path", ["", "jobs/", "nothing", f"jobs/{NONE}/", f"jobs/{NONE}/events", "Jobs"]
 )

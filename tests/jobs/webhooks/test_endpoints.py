@@ -16,6 +16,7 @@ from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from jobs.webhooks import deliveries, delivering, endpoints
 from jobs.webhooks.endpoints import Owner
 from jobs.webhooks.errors import TooManyEndpoints
+from jobs.webhooks.sending import Outcome
 from tests.jobs.submitting import together
 
 
@@ -54,7 +55,7 @@ def test_endpoint_goes_although_a_try_of_it_ends_in_the_same_moment(
     made = endpoints.create(mine, url=url, events=["job.failed"])
     deliveries.ping(mine, made.pk)
     [sent] = delivering.claim(5, unproven=5)
-    ended = delivering.Outcome(id=sent.id, claim=sent.claim, tries=1, status=200)
+    ended = Outcome(id=sent.id, claim=sent.claim, tries=1, status=200)
     with ThreadPoolExecutor(1) as elsewhere:
         noting: list[Any] = []
 
@@ -71,7 +72,7 @@ def test_endpoint_goes_although_a_try_of_it_ends_in_the_same_moment(
     assert not WebhookAttempt.objects.exists()
 
 
-def _note(outcome: delivering.Outcome) -> None:
+def _note(outcome: Outcome) -> None:
     try:
         delivering.note([outcome])
     finally:
