@@ -11,7 +11,7 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 
@@ -54,11 +54,9 @@ def sniff(file: BinaryIO) -> Sniffed:
 
 def sha256_of(file: BinaryIO) -> str:
     """The digest of `file`, which stands at its beginning before and after."""
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
+    found = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     file.seek(0)
-    return digest.hexdigest()
+    return found
 
 
 def _check_size(width_px: int, height_px: int) -> None:

