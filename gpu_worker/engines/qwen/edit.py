@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 NAME: settings.Name = "qwen-image-edit"
 
-TASK_PROMPTS = {
-    "insertion": "Put the object into the marked place, in the light, the perspective "
-    "and with the shadow that belong there.",
-    "removal": "Remove the object.",
-    "white-balance": "Correct the white balance; change nothing else.",
-}
-"""For who names a task and no word."""
-
 
 class Edit(OnDevice):
     """Qwen-Image-Edit, of the kind that takes several images (2509 and later)."""

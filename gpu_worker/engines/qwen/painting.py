@@ -22,7 +22,6 @@ from gpu_worker.engines.parameters.edit import DEFAULT_PROMPT
 from gpu_worker.engines.qwen import pipeline as pipelines
 from gpu_worker.engines.qwen import prompts, schemas, settings, sizes
 from gpu_worker.engines.qwen.adapters import Adapters
-from gpu_worker.engines.qwen.edit import TASK_PROMPTS
 from gpu_worker.errors import EngineFailed, EngineUnavailable, Stopped, WorkerError
 from gpu_worker.pixels import Pixels
 
@@ -136,7 +135,9 @@ class Painter:
         wanted = item.parameters
         task = wanted.get("task")
         is_fast = wanted.get("tier") == "fast"
-        prompt = wanted.get("prompt") or TASK_PROMPTS.get(task or "", DEFAULT_PROMPT)
+        prompt = wanted.get("prompt") or prompts.OF_TASKS.get(
+            task or "", DEFAULT_PROMPT
+        )
         negative = wanted.get("negative_prompt", "").strip() or NOTHING
         for text in (prompt, negative):
             prompts.check(self._pipeline, text)

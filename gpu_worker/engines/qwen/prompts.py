@@ -6,6 +6,14 @@ from typing import Any
 
 from gpu_worker.errors import InvalidParameters
 
+OF_TASKS = {
+    "insertion": "Put the object into the marked place, in the light, the perspective "
+    "and with the shadow that belong there.",
+    "removal": "Remove the object.",
+    "white-balance": "Correct the white balance; change nothing else.",
+}
+"""For who names a task and no word."""
+
 MOST_TOKENS = 1024
 """What the pipelines read of a prompt (diffusers, `tokenizer_max_length`)."""
 
