@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
-.PHONY: help demo run test retest test-engines retest-engines lint fix bench bench-images bench-gpu gallery screenshots chaos mutants lock
+.PHONY: help demo run test retest test-engines retest-engines lint fix bench bench-images bench-delivery bench-gpu gallery screenshots chaos mutants lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,6 +53,10 @@ bench-images: ## cut-outs, resizing and pictures on the fly, as scores and ratio
 	@$(BIN)/python -m bench.cutout
 	@$(BIN)/python -m bench.imaging
 	@$(BIN)/python -m bench.onthefly
+
+bench-delivery: ## submits beside 500 that wait or follow, webhooks beside 100 dead ones
+	@$(SETUP) test
+	@$(BIN)/python -m bench.delivery
 
 bench-gpu: ## the engines' networks at full size on this machine's GPU
 	@$(SETUP) engines

@@ -97,7 +97,7 @@ ROWS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="per half round")
     parser.add_argument("--only", default="", help="names of parts, comma list")
     arguments = parser.parse_args()

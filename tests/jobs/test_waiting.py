@@ -256,3 +256,42 @@ def test_closing_tells_who_waits(user: User) -> None:
     waiting.close_room()
     with pytest.raises(Unavailable):
         seen.result(1)
+
+
+class Follower:
+    """Who follows a job and notes how often it is told."""
+
+    follows = True
+
+    def __init__(self, job_id: UUID) -> None:
+        self.job_id = job_id
+        self.until = time.monotonic() + 60
+        self.told_of: list[str] = []
+
+    def told(self, seen: Seen | None, now: float) -> None:
+        assert seen is not None
+        self.told_of.append(seen.job.status)
+
+    def give_up(self) -> None:
+        pass
+
+
+def test_followers_are_told_only_of_what_changed_and_each_of_the_beginning(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_AFTER_ALL_S", 0.05)
+    [job_id] = submit(user)
+    first, second = Follower(job_id), Follower(job_id)
+    waiting.the_room().enter(first)
+    assert within(5, lambda: first.told_of == ["queued"])
+    quiet()
+    time.sleep(0.5)
+    before = len(first.told_of)
+    waiting.the_room().enter(second)
+    assert within(5, lambda: second.told_of == ["queued"])
+    assert before < 4  # and not once for each look
+
+    cancel(job_id, user)
+
+    assert within(5, lambda: "cancelled" in first.told_of)
+    assert within(5, lambda: "cancelled" in second.told_of)
