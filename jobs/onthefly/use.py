@@ -41,12 +41,13 @@ def write() -> None:
         _served.clear()
     with connection.cursor() as cursor:
         for user_id in sorted(counts):
-            cursor.execute(_ADD, [user_id, *counts[user_id]])
+            cursor.execute(_ADD, [*counts[user_id], user_id])
 
 
+# Whose row is gone has nothing to count for, and must not stop what else is written.
 _ADD = """
 INSERT INTO jobs_renditionuse AS old (user_id, day, made, served)
-VALUES (%s, (now() AT TIME ZONE 'UTC')::date, %s, %s)
+SELECT id, (now() AT TIME ZONE 'UTC')::date, %s, %s FROM accounts_user WHERE id = %s
 ON CONFLICT (user_id, day) DO UPDATE
 SET made = old.made + EXCLUDED.made, served = old.served + EXCLUDED.served
 """

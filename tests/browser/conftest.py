@@ -23,14 +23,14 @@ from tests.flows.house import House, house
 SETTINGS = {"NIJIKA_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def provider() -> Iterator[Provider]:
     """What GitHub and GitLab are to the house; `chosen` there answers at once."""
     with Provider() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(provider: Provider) -> Iterator[House]:
     settings = SETTINGS | {
         f"NIJIKA_{name}_{what}": value
@@ -49,7 +49,7 @@ def home(provider: Provider) -> Iterator[House]:
         people.dismiss(built)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         if not people.is_there(playwright):

@@ -22,7 +22,7 @@ def done(home: House, job_id: str, key: str) -> None:
     eventually(look, within_s=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def busy(home: House) -> str:
     """The e-mail of somebody whose pages are full."""
     email = "busy@example.org"

@@ -37,6 +37,7 @@ OF_ENGINES = {"pace_once_per_size", "engine_once_per_operation"}
 def fill(count: int, *, users: list[int], status: str) -> None:
     ended = "clock_timestamp()" if status == "succeeded" else "NULL"
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '5min'")
         cursor.execute(
             f"""
             INSERT INTO jobs_job (id, user_id, test, status, operation, engine, queue,

@@ -187,15 +187,17 @@ def test_picture_that_is_over_is_made_from_the_source_as_it_is_now(
     assert image_of(eventually(changed, within_s=20)).size == (30, 17)
 
 
-def test_calls_are_free_and_counted(home: House, stranger: Signer, tiger: str) -> None:
+def test_calls_are_free_and_counted(home: House, tiger: str) -> None:
+    home.stack.manage("create_user", "counted@example.org", "--credits", "5")
+    counted = signer_of(home, "counted@example.org")
     for _ in range(2):
-        image_of(stranger.get("w:77", tiger))
+        image_of(counted.get("w:77", tiger))
 
     def count() -> Any:
         rows = home.sql(
             "SELECT sum(made)::int, sum(made + served)::int FROM jobs_renditionuse"
             " JOIN accounts_user ON accounts_user.id = user_id WHERE email = %s",
-            "stranger@example.org",
+            "counted@example.org",
         )
         return rows if rows == [(1, 2)] else None
 
