@@ -445,7 +445,9 @@ def test_task_made_in_the_same_call_twice_is_one_task(
         images=(0, 0),
     )
     engines.announce([spec])
-    Price.objects.get_or_create(operation="generate", engine="", credits="0.0500")
+    Price.objects.get_or_create(
+        operation="generate", engine="", own_key=False, credits="0.0500"
+    )
     answers = [
         owner.post(
             "/api/generate/stream", {"prompt": "x"}, **{"Idempotency-Key": "one"}

@@ -39,7 +39,10 @@ def sandbox(world: None, settings: Settings) -> None:
     """Its own parameters are others than those of the engine that it stands for."""
     settings.DEFAULT_ENGINES = settings.DEFAULT_ENGINES | {"generate": "away"}
     Price.objects.get_or_create(
-        operation="generate", engine="", defaults={"credits": "0.0500"}
+        operation="generate",
+        engine="",
+        own_key=False,
+        defaults={"credits": "0.0500"},
     )
     prices.forget()
     common: dict[str, Any] = {"engine": "sandbox", "queue": "cpu"}
