@@ -51,8 +51,12 @@ END $$
 
 
 @pytest.fixture(autouse=True)
-def no_thread_keeps_a_connection() -> Iterator[None]:
-    """The test database cannot be removed while somebody is connected."""
+def no_thread_keeps_a_connection(default_prices: None) -> Iterator[None]:
+    """The test database cannot be removed while somebody is connected.
+
+    After the fixture that takes the database, so that what these threads have left to
+    say is said before it is taken away.
+    """
     yield
     submission.close_combiner()
     waiting.close_room()
