@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTS = Path(__file__).resolve().parent
 ENGINES = ROOT / ".venv-engines" / "bin" / "python"
 TIMEOUT_S = 300
+ALL_TIMEOUT_S = 3600
 TESTS_FAILED = (
     1  # pytest's exit codes: 0 all passed, 1 some failed, the rest is trouble
 )
@@ -101,7 +102,7 @@ def _unmutated(mutants: Iterable[Mutant]) -> str:
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     with tempfile.TemporaryDirectory(prefix="nijika-mutant-") as folder:
         root = _copied(Path(folder))
-        code, output = _run(tests, root)
+        code, output = _run(tests, root, ALL_TIMEOUT_S)
     return "" if code == 0 else f"without any mutant:\n{output}"
 
 
@@ -137,25 +138,29 @@ def _copied(folder: Path) -> Path:
     return folder
 
 
-def _run(tests: Sequence[str], root: Path) -> tuple[int, str]:
+def _run(
+    tests: Sequence[str], root: Path, timeout_s: float = TIMEOUT_S
+) -> tuple[int, str]:
     """By the environment that each test needs; the first that is not all passed."""
     engines = [test for test in tests if test.startswith("tests/engines/")]
     others = [test for test in tests if test not in engines]
     code, output = 0, ""
     for interpreter, some in ((sys.executable, others), (str(ENGINES), engines)):
         if some and code == 0:
-            code, output = _run_by(interpreter, some, root)
+            code, output = _run_by(interpreter, some, root, timeout_s)
     return code, output
 
 
-def _run_by(interpreter: str, tests: Sequence[str], root: Path) -> tuple[int, str]:
+def _run_by(
+    interpreter: str, tests: Sequence[str], root: Path, timeout_s: float
+) -> tuple[int, str]:
     command = [interpreter, "-m", "pytest", "-q", "-x", "--no-header", *tests]
     try:
         done = subprocess.run(
-            command, cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S
+            command, cwd=root, capture_output=True, text=True, timeout=timeout_s
         )
     except subprocess.TimeoutExpired:
-        return -1, f"no end after {TIMEOUT_S} s"
+        return -1, f"no end after {timeout_s} s"
     return done.returncode, (done.stdout + done.stderr)[-3000:]
 
 
