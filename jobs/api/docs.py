@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import View
 
-from jobs.api import openapi
 from jobs.api.base import query_of
+from jobs.api.openapi.document import document
 from jobs.api.rendering import answer
 
 # Swagger UI writes style attributes and draws its icons from data: URLs.
@@ -25,7 +25,7 @@ class SchemaView(View):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         query_of(request, frozenset())
-        return answer(openapi.document())
+        return answer(document())
 
 
 class DocsView(View):
