@@ -23,7 +23,7 @@ from bench.cutout import composites, photos
 from bench.cutout.photos import Case
 from gpu_worker.engines.cutout import certainty, cues, fitted, subject
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
-from gpu_worker.engines.cutout.subject import Search
+from gpu_worker.engines.cutout.search import Search
 from gpu_worker.pixels import Pixels
 
 FOLDS = 10

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bench.gpu import measure
 from bench.gpu.measure import Memory, Report
-from gpu_worker.engines.birefnet import fitted
+from gpu_worker.engines.birefnet import fitted, folding
 from gpu_worker.engines.birefnet.graphs import Graphs
 from gpu_worker.engines.birefnet.network import LARGE, TINY, BiRefNet, Shape
 
@@ -49,7 +49,7 @@ def ladder(report: Report, network: BiRefNet, *, quick: bool) -> None:
         line(report, "plain torch, fp16", lambda x: half(x)[-1], truth)
         del half
     fast = fitted.fit(copy.deepcopy(network), "cuda", torch.float16)
-    own = any(isinstance(part, fitted.Pyramid) for part in fast.modules())
+    own = any(isinstance(part, folding.Pyramid) for part in fast.modules())
     report.fact("own_kernels", own)
     line(report, "own kernels, folded", lambda x: fast(x)[-1], truth)
     profile(report, fast)

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from gpu_worker.contract import EngineSpec, Step, Unavailable
 from gpu_worker.errors import WorkerError
+from gpu_worker.picture import Picture as Picture
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from gpu_worker.pixels import Pixels
 
 Placement = Literal["child", "device", "remote"]
 
@@ -81,26 +80,6 @@ class Result:
     width_px: int
     height_px: int
     details: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A result that is not encoded yet, so that steps can follow.
-
-    `pixels`: uint8 of (height, width), (height, width, 3) or (height, width, 4), sRGB
-    unless `icc` is the profile they are in. `frames`: the further frames of an
-    animation, all of one size; `delays_ms` has one for each frame, the first included;
-    `loop` 0 repeats for ever. `metadata`: what the input said of itself (`exif`,
-    `xmp`), kept for those who ask for it.
-    """
-
-    pixels: Pixels
-    details: dict[str, Any] = field(default_factory=dict)
-    frames: tuple[Pixels, ...] = ()
-    delays_ms: tuple[int, ...] = ()
-    loop: int = 0
-    icc: bytes | None = None
-    metadata: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

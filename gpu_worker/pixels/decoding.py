@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from gpu_worker.engines.base import Picture
 from gpu_worker.errors import LimitExceeded
+from gpu_worker.picture import Picture
 from gpu_worker.pixels import colours, header, libvips
 from gpu_worker.pixels.arrays import Pixels, upright
 from gpu_worker.pixels.header import MOST_PIXELS

@@ -3,7 +3,8 @@
 swin, deformable, network    the network in plain torch, under the published names
 weights                      the published files, loaded strictly
 remote_code                  the other way to load: code of a listed folder
-fitted, kernels, graphs      the same function, as it runs fast; checking: that it is
+fitted, folding, kernels     the same function, as it runs fast; checking: that it is;
+                             graphs: sent to the device at once
 sizing                       how large the network sees a picture
 colours                      colours free of the old background
 matting                      pictures in, cut-outs out, all of it on the device

@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpu_worker.engines.birefnet import fitted, kernels, swin
+from gpu_worker.engines.birefnet import kernels, swin
+from gpu_worker.engines.birefnet.folding import Pyramid as Fast
 from gpu_worker.engines.birefnet.network import Pyramid, Shape
 
 SIDE = 96
@@ -43,7 +44,7 @@ def _attended(shape: Shape, device: str, shift: int) -> tuple[Tensor, Tensor]:
 
 def _pyramids(shape: Shape, device: str) -> tuple[Tensor, Tensor]:
     pyramid = Pyramid(shape.inner, shape.aspp).eval().requires_grad_(False)
-    fast = fitted.Pyramid(pyramid).to(device, torch.float16)
+    fast = Fast(pyramid).to(device, torch.float16)
     x = torch.randn(2, shape.inner, SIDE, SIDE, device=device).half()
     return fast(x), pyramid.to(device)(x.float())
 

@@ -20,13 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpu_worker.engines.birefnet import network as plain
-from gpu_worker.engines.birefnet.deformable import DeformableConv2d
+from gpu_worker.engines.birefnet.folding import Pyramid, conv, folded
 from gpu_worker.engines.birefnet.swin import WindowAttention
 
 logger = logging.getLogger("gpu_worker.birefnet")
 
-CHANNEL_MULTIPLE = 8
-"""Of the convolutions' results, for the tensor cores."""
 MOST_SIZES = 512
 """Of compiled blocks: four stages, shifted or not, two pictures, a few batches."""
 FIRST_CAPABILITY = (8, 0)
@@ -50,8 +48,8 @@ def fit(
     for number in (4, 3, 2):
         block = _block(getattr(decoder, f"decoder_block{number}"), own=own)
         decoder.add_module(f"decoder_block{number}", block)
-        conv, norm, _ = getattr(decoder, f"gdt_convs_{number}")
-        guide = nn.Sequential(_folded(conv, norm), nn.ReLU(inplace=True))
+        before, norm, _ = getattr(decoder, f"gdt_convs_{number}")
+        guide = nn.Sequential(folded(before, norm), nn.ReLU(inplace=True))
         decoder.add_module(f"gdt_convs_{number}", guide)
     network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
     return network
@@ -77,6 +75,7 @@ def _has_kernels(network: plain.BiRefNet, device: str, dtype: torch.dtype) -> bo
     if torch.cuda.get_device_capability(device) < FIRST_CAPABILITY:
         return False
     try:
+        # Late: it imports Triton, which is not everywhere.
         check = import_module("gpu_worker.engines.birefnet.checking")
         check.agree(network.shape, device)
     except Exception:  # no Triton, no compiler for it, or a device that it fails on
@@ -91,27 +90,8 @@ def _fit_attention(part: WindowAttention, *, own: bool) -> None:
         part.attend = torch.ops.nijika.window_attention
 
 
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """The convolution with the normalisation after it."""
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    bias = 0 if conv.bias is None else conv.bias
-    return _conv(
-        conv.weight * scale[:, None, None, None],
-        (bias - norm.running_mean) * scale + norm.bias,
-    )
-
-
-def _conv(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    outside, inside, side = weight.shape[:3]
-    conv = nn.Conv2d(inside, outside, side, padding=side // 2, bias=bias is not None)
-    conv.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-    if bias is not None:
-        conv.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
-    return conv
-
-
 def _block(block: plain.DecoderBlock, *, own: bool) -> DecoderBlock:
-    return DecoderBlock(block, _folded(block.conv_out, block.bn_out), own=own)
+    return DecoderBlock(block, folded(block.conv_out, block.bn_out), own=own)
 
 
 class DecoderBlock(nn.Module):
@@ -121,7 +101,7 @@ class DecoderBlock(nn.Module):
         self, block: plain.DecoderBlock, conv_out: nn.Conv2d, *, own: bool
     ) -> None:
         super().__init__()
-        self.conv_in = _folded(block.conv_in, block.bn_in)
+        self.conv_in = folded(block.conv_in, block.bn_in)
         self.dec_att = Pyramid(block.dec_att) if own else block.dec_att
         self.conv_out = conv_out
 
@@ -129,51 +109,6 @@ class DecoderBlock(nn.Module):
         return self.conv_out(
             self.dec_att(functional.relu(self.conv_in(x), inplace=True))
         )
-
-
-class Pyramid(nn.Module):
-    """The four branches and what follows them, for the kernel."""
-
-    def __init__(self, part: plain.Pyramid) -> None:
-        super().__init__()
-        self.run = torch.ops.nijika.deformable_pyramid
-        branches = [part.aspp1, *part.aspp_deforms]
-        convs = [_folded(one.atrous_conv.regular_conv, one.bn) for one in branches]
-        # (outside, inside, side, side) -> (taps, inside, outside)
-        taps = [conv.weight.flatten(2).permute(2, 1, 0) for conv in convs]
-        self.register_buffer("taps", torch.cat(taps).contiguous())
-        self.register_buffer("biases", torch.stack([conv.bias for conv in convs]))
-        self.looks = nn.ModuleList(_looking(one.atrous_conv) for one in branches)
-        self.mean = _folded(part.global_avg_pool[1], part.global_avg_pool[2])
-        last = _folded(part.conv1, part.bn1)
-        width = self.biases.shape[1]
-        parts = last.weight[:, :, 0, 0].T.unflatten(0, (-1, width))
-        self.register_buffer("last", parts[: len(branches)].contiguous())
-        self.of_mean = _conv(parts[-1].T[..., None, None], last.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        looks = [look(x).permute(0, 2, 3, 1).contiguous() for look in self.looks]
-        mean = functional.relu(self.mean(x.mean((2, 3), keepdim=True)))
-        rest = self.of_mean(mean).flatten(1).contiguous()
-        x = x.permute(0, 2, 3, 1).contiguous()
-        made = self.run(x, looks, self.taps, self.biases, self.last, rest)
-        return made.permute(0, 3, 1, 2)
-
-
-def _looking(conv: DeformableConv2d) -> nn.Conv2d:
-    """One convolution for offsets and modulators: three channels for each tap, then
-    empty ones up to the multiple."""
-    taps = conv.modulator_conv.weight.shape[0]
-    inside, side = conv.modulator_conv.weight.shape[1:3]
-    channels = -(-3 * taps // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
-    weight, bias = torch.zeros(channels, inside, side, side), torch.zeros(channels)
-    for of, offsets, modulators in (
-        (weight, conv.offset_conv.weight, conv.modulator_conv.weight),
-        (bias, conv.offset_conv.bias, conv.modulator_conv.bias),
-    ):
-        of[0 : 3 * taps : 3], of[1 : 3 * taps : 3] = offsets[0::2], offsets[1::2]
-        of[2 : 3 * taps : 3] = modulators
-    return _conv(weight, bias)
 
 
 class Ending(nn.Module):
@@ -187,15 +122,15 @@ class Ending(nn.Module):
     def __init__(self, decoder: plain.Decoder, *, own: bool) -> None:
         super().__init__()
         block, last = decoder.decoder_block1, decoder.conv_out1[0]
-        many = _folded(block.conv_out, block.bn_out)
+        many = folded(block.conv_out, block.bn_out)
         width = many.weight.shape[0]
         ours, pictures = last.weight[0, :width, 0, 0], last.weight[0, width:, 0, 0]
-        one = _conv(_of(ours, many.weight)[None], (ours @ many.bias)[None])
+        one = conv(_of(ours, many.weight)[None], (ours @ many.bias)[None])
         self.block = DecoderBlock(block, one, own=own)
         image = decoder.ipt_blk1
         second = _of(pictures, image.conv_out.weight).flatten(1)
         weight = torch.einsum("mt,mihw->tihw", second, image.conv1.weight)
-        self.conv = _conv(weight, image.conv1.bias @ second)
+        self.conv = conv(weight, image.conv1.bias @ second)
         bias = last.bias + pictures @ image.conv_out.bias
         self.register_buffer("bias", bias.reshape(1, 1, 1, 1))
 

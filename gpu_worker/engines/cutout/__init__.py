@@ -3,7 +3,8 @@
 pieces     a small picture as superpixels
 cues       what speaks for and against each of them
 fitted     how much each cue counts
-subject    which pixels are the subject: a mask at a small size
+subject    which pixels are the subject: a mask at a small size; search: how it got
+           there
 certainty  how likely that mask is right
 edges      the mask as an alpha at full size, and colours free of the background
 removal    all of it for one job

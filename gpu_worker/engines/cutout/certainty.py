@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.engines.cutout import fitted
 from gpu_worker.engines.cutout.pieces import Floats
-
-if TYPE_CHECKING:
-    from gpu_worker.engines.cutout.subject import Search
+from gpu_worker.engines.cutout.search import Search
 
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]

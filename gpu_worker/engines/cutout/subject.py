@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.engines.cutout import certainty, cues, fitted, pieces
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
+from gpu_worker.engines.cutout.search import Search
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -76,19 +77,6 @@ class Subject:
     mask: Mask
     confidence: float
     route: Route
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """What finding the subject went through; the maps are (H, W)."""
-
-    pieces: Pieces
-    first: Floats
-    trials: list[Mask]
-    second: Floats
-    likely: Floats
-    mask: Mask
-    coarser: Mask
 
 
 def find(rgb: Pixels) -> Subject:
