@@ -14,6 +14,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
+from accounts.sessions import SessionStore
+
 SUSPEND = "accounts.suspend_user"
 """The permission to suspend people who are no staff, and to end that."""
 
@@ -148,8 +150,6 @@ class Session(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> type[Any]:
-        from accounts.sessions import SessionStore  # it imports this module's users
-
         return SessionStore
 
 

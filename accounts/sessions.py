@@ -3,12 +3,14 @@
 So they are listed and ended by their owner, and all end with the account. The cookie
 holds a random key and nothing else. One that nobody has signed in to (it remembers a
 sign-in that has begun) ends soon; others end after `SESSION_COOKIE_AGE` without use.
+The rows' model is asked for by its name, for `accounts.models` knows this store.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
@@ -19,9 +21,7 @@ ANONYMOUS_S = 3600
 class SessionStore(DatabaseStore):
     @classmethod
     def get_model_class(cls) -> Any:
-        from accounts.models import Session  # the registry is not ready before
-
-        return Session
+        return apps.get_model("accounts", "Session")
 
     def get_session_cookie_age(self) -> int:
         """Seconds without use after which this session ends."""

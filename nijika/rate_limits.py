@@ -5,6 +5,8 @@
   full the answer is 429, and no wrong key is looked up any more.
 - Health has a rule of its own, and so has signing in: beginning it, coming back from
   the provider, and the admin's password.
+- What a signed-in person sends from the pages (a picture, a job, a key, a webhook's
+  test) counts for the person, in whatever browsers; to look, and to sign out, is free.
 - Signed links (files, pictures) are not counted here: what they cost is bounded where
   they are made.
 
@@ -16,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts import authentication
 from nijika import client_address, problems, rates, request_ids
@@ -29,6 +32,8 @@ from nijika.rates import Rate, Rates, Verdict
 HEALTH = ("/health", "/api/health", "/api/system/health", "/api/v1/health")
 COUNTED = ("/api/", "/removebg", "/upscale")
 SIGN_IN = ("/auth/", "/admin/login")
+FREE = ("/sign-out", "/admin/")
+"""Where people send forms that are not counted for them."""
 
 
 class TooMany(RateLimited):
@@ -57,15 +62,14 @@ class RateLimits:
         self._per_address = rates.parse(settings.RATE_PER_ADDRESS)
         self._health = rates.parse(settings.RATE_HEALTH)
         self._sign_in = rates.parse(settings.RATE_SIGN_IN)
+        self._per_person = rates.parse(settings.RATE_PER_PERSON)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         key = authentication.digest_of(request.META)
         try:
             verdict = self._before(request, key)
         except TooMany as error:
-            if problems.is_page(request):
-                return problems.page(request, error)
-            return problems.response(error, request.META[request_ids.KEY])
+            return _refusal(request, error)
         response = self._get_response(request)
         if key is not None and response.status_code == 401:
             verdict = self._count_wrong_key(request) or verdict
@@ -73,6 +77,14 @@ class RateLimits:
             for name, value in headers_of(verdict).items():
                 response[name] = value
         return response
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        """Count what a person sends; before this, nobody knows who it is."""
+        try:
+            self._take(_of_person(request, self._per_person))
+        except TooMany as error:
+            return _refusal(request, error)
+        return None
 
     def _before(self, request: HttpRequest, key: str | None) -> Verdict | None:
         """Count the request, if it counts. Raises TooMany."""
@@ -104,6 +116,12 @@ class RateLimits:
         return verdict
 
 
+def _refusal(request: HttpRequest, error: TooMany) -> HttpResponse:
+    if problems.is_page(request):
+        return problems.page(request, error)
+    return problems.response(error, request.META[request_ids.KEY])
+
+
 def _is_attempt(request: HttpRequest) -> bool:
     """Whether this tries to get in, or only looks at a form."""
     return request.method == "POST" or request.path_info.endswith("/callback")
@@ -122,6 +140,14 @@ def _of_address(request: HttpRequest, name: str, rate: Rate | None) -> Bucket | 
 
 def _of_key(digest: str, rate: Rate | None) -> Bucket | None:
     return None if rate is None else Bucket(name=f"key:{digest[:32]}", rate=rate)
+
+
+def _of_person(request: HttpRequest, rate: Rate | None) -> Bucket | None:
+    is_counted = request.method == "POST" and problems.is_page(request)
+    if rate is None or not is_counted or request.path_info.startswith(FREE):
+        return None
+    person_id = request.user.pk
+    return None if person_id is None else Bucket(name=f"person:{person_id}", rate=rate)
 
 
 def headers_of(verdict: Verdict) -> dict[str, str]:

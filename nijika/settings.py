@@ -150,6 +150,7 @@ RATE_PER_KEY = env.str("NIJIKA_RATE_PER_KEY", "50/s:100")
 RATE_PER_ADDRESS = env.str("NIJIKA_RATE_PER_ADDRESS", "5/s:10")
 RATE_HEALTH = env.str("NIJIKA_RATE_HEALTH", "100/s")
 RATE_SIGN_IN = env.str("NIJIKA_RATE_SIGN_IN", "20/m")
+RATE_PER_PERSON = env.str("NIJIKA_RATE_PER_PERSON", "5/s:50")
 # Whom to believe about a client's address (nijika.client_address).
 METRICS_TOKEN = env.str("NIJIKA_METRICS_TOKEN", "")
 METRICS_NETWORKS = env.list("NIJIKA_METRICS_NETWORKS", default=["127.0.0.0/8", "::1"])

@@ -16,7 +16,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounts import issuing, joining, keys
-from accounts.models import User
+from accounts.models import ApiKey, User
+from jobs.models import Upload
 from nijika import rates
 from nijika.local import servers
 from nijika.rates import Rate, Rates
@@ -112,6 +113,46 @@ def test_forwarded_address_counts_only_behind_trusted_proxies(
     assert [ask(headers=one).status_code for one in forged] == [401, 401, 429]
     settings.TRUSTED_PROXIES = 1
     assert [ask(headers=one).status_code for one in forged] == [401, 401, 401]
+
+
+def sending(owner: User) -> Client:
+    client = Client()
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def announced(client: Client) -> Any:
+    picture = {"content_type": "image/png", "size_bytes": 70}
+    url, headers = "/playground/uploads", {"Accept": "application/json"}
+    return client.post(url, picture, content_type="application/json", headers=headers)
+
+
+def test_person_who_sends_too_much_from_the_pages_is_refused_in_every_browser(
+    settings: Settings, owner: User
+) -> None:
+    settings.RATE_PER_PERSON = SLOW
+    desk, phone = sending(owner), sending(owner)
+    answers = [announced(one).status_code for one in (desk, phone)]
+    assert answers == [201, 201]
+    refused = announced(phone)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert 1700 < int(refused["Retry-After"]) <= 1800
+    assert Upload.objects.count() == 2
+    page = desk.post("/keys", {"name": "one more"})
+    assert page.status_code == 429 and b"Try again in" in page.content
+    assert not ApiKey.objects.filter(user=owner).exists()
+
+
+def test_person_who_has_sent_too_much_may_look_and_sign_out(
+    settings: Settings, owner: User
+) -> None:
+    settings.RATE_PER_PERSON = "1/h"
+    browser = sending(owner)
+    assert [announced(browser).status_code for _ in range(2)] == [201, 429]
+    assert browser.get("/jobs").status_code == 200
+    assert announced(sending(joining.join("b@example.com"))).status_code == 201
+    assert browser.post("/sign-out").status_code == 303
+    assert browser.get("/jobs").status_code == 302
 
 
 def test_limits_switched_off_count_nothing(settings: Settings, key: str) -> None:
