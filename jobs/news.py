@@ -101,35 +101,30 @@ class _Speaker:
         self._thread: threading.Thread | None = None
 
     def say(self, news: list[News]) -> None:
-        self._unsaid.put(news)
         with self._lock:
+            self._unsaid.put(news)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._run, name="announcing", daemon=True
+                    target=self._run,
+                    args=[self._unsaid],
+                    name="announcing",
+                    daemon=True,
                 )
                 self._thread.start()
 
     def close(self) -> None:
         with self._lock:
             thread, self._thread = self._thread, None
+            # A queue of its own for the next thread, which else might take the None.
+            unsaid, self._unsaid = self._unsaid, SimpleQueue()
         if thread is not None:
-            self._unsaid.put(None)
+            unsaid.put(None)
             thread.join()
 
-    def _run(self) -> None:
-        while (news := self._unsaid.get()) is not None:
-            self._say(news + self._gathered())
+    def _run(self, unsaid: SimpleQueue[list[News] | None]) -> None:
+        while (news := unsaid.get()) is not None:
+            self._say(news + _gathered(unsaid))
         connection.close()
-
-    def _gathered(self) -> list[News]:
-        more: list[News] = []
-        while not self._unsaid.empty():
-            news = self._unsaid.get()
-            if news is None:
-                self._unsaid.put(None)
-                break
-            more += news
-        return more
 
     def _say(self, news: list[News]) -> None:
         try:
@@ -139,6 +134,20 @@ class _Speaker:
             # The jobs are committed; the poll will find them.
             logger.warning("could not announce %s payloads: %s", len(news), error)
             connection.close()
+        except Exception:  # or this process would never announce anything again
+            logger.exception("could not announce %s payloads", len(news))
+            connection.close()
+
+
+def _gathered(unsaid: SimpleQueue[list[News] | None]) -> list[News]:
+    more: list[News] = []
+    while not unsaid.empty():
+        news = unsaid.get()
+        if news is None:
+            unsaid.put(None)
+            break
+        more += news
+    return more
 
 
 def _news(

@@ -51,12 +51,17 @@ END $$
 
 
 @pytest.fixture(autouse=True)
-def no_thread_keeps_a_connection(default_prices: None) -> Iterator[None]:
+def no_thread_keeps_a_connection(
+    request: pytest.FixtureRequest, default_prices: None
+) -> Iterator[None]:
     """The test database cannot be removed while somebody is connected.
 
-    After the fixture that takes the database, so that what these threads have left to
-    say is said before it is taken away.
+    Set up after the fixture that takes the database, so that what these threads have
+    left to say is said before it is taken away.
     """
+    for taking in ("transactional_db", "db"):
+        if taking in request.fixturenames:
+            request.getfixturevalue(taking)
     yield
     submission.close_combiner()
     waiting.close_room()

@@ -94,6 +94,23 @@ def test_announce_soon_is_heard_without_being_waited_for(heard: Heard) -> None:
     assert within(10, lambda: heard.ids == jobs)
 
 
+def test_announce_soon_that_stumbled_goes_on(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, notify, stumbles = uuid4(), news._notify, ["over anything"]
+
+    def stumble(found: list[news.News]) -> None:
+        if stumbles:
+            raise RuntimeError(stumbles.pop())
+        notify(found)
+
+    monkeypatch.setattr(news, "_notify", stumble)
+    news.announce_soon([uuid4()])
+    assert within(10, lambda: not stumbles)
+    news.announce_soon([job])
+    assert within(10, lambda: heard.ids == {job})
+
+
 def test_announce_soon_inside_a_transaction_waits_for_the_commit(heard: Heard) -> None:
     job = uuid4()
     with transaction.atomic():
