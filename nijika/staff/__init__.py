@@ -9,7 +9,7 @@
     base       what all pages of tables have in common: to look at, and acts
     finding    the search field: an id, an e-mail or a key, and where it leads
     pages      system, and queues and workers live
-    users, keys, credits, work, webhooks, machinery, records    the tables
+    users, keys, credits, prices, work, webhooks, machinery, records    the tables
 
 Deeds go through the same modules as everybody's: credits by `billing.ledger`, a job's
 status by `jobs.lifecycle`, roles and suspensions by `accounts.staff`.

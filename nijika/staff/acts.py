@@ -21,12 +21,17 @@ MOST = 100
 """How many things one act may concern."""
 
 
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
+def reason() -> forms.CharField:
+    """The field that every form has which changes something."""
+    return forms.CharField(
         max_length=300,
         widget=UnfoldAdminTextInputWidget,
         help_text="Goes into the audit log.",
     )
+
+
+class ReasonForm(forms.Form):
+    reason = reason()
     once = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 

@@ -1,4 +1,4 @@
-"""The ledger to read, prices to set, and credits given and taken with a reason."""
+"""The ledger to read, and credits given and taken with a reason."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import transaction
-from django.db.models import Model
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -18,7 +16,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 from billing import ledger
 from billing.errors import InsufficientCredits
 from billing.ledger import Posting
-from billing.models import Entry, Price, Wallet
+from billing.models import Entry, Wallet
 from nijika.errors import Conflict
 from nijika.staff import audit, finding
 from nijika.staff.acts import Deed, ReasonForm
@@ -176,54 +174,4 @@ def _wallet_of(user_ids: list[int]) -> dict[str, Any]:
     return {"wallet_id__in": list(wallets.values_list("pk", flat=True))}
 
 
-class PriceAdmin(StaffAdmin):
-    """A change holds for jobs that are submitted a second later; the log has both."""
-
-    list_display = ("operation", "engine_name", "own_key", "credits", "updated_at")
-    list_display_links = ("operation",)
-    time_field = "updated_at"
-
-    @admin.display(description="engine")
-    def engine_name(self, price: Price) -> str:
-        return price.engine or "any"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("billing.add_price")
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return request.user.has_perm("billing.change_price")
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return request.user.has_perm("billing.delete_price")
-
-    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> None:
-        audit.record(request, "price added", obj, details={"to": _in_words(obj)})
-
-    def save_model(
-        self, request: HttpRequest, obj: Price, form: Any, change: bool
-    ) -> None:
-        before = Price.objects.filter(pk=obj.pk).first() if change else None
-        super().save_model(request, obj, form, change)
-        if before is not None:
-            details = {"from": _in_words(before), "to": _in_words(obj)}
-            audit.record(request, "price changed", obj, details=details)
-
-    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> None:
-        """`save_model` knew what it was before."""
-
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        for price in queryset:
-            details = {"from": _in_words(price)}
-            audit.record(request, "price deleted", price, details=details)
-
-
-def _in_words(price: Model) -> str:
-    return str(price)
-
-
 admin.site.register(Entry, EntryAdmin)
-admin.site.register(Price, PriceAdmin)

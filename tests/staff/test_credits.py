@@ -17,7 +17,7 @@ from tests.staff.conftest import act
 
 pytestmark = pytest.mark.django_db
 
-USER = "accounts_user"
+USER, PRICE = "accounts_user", "billing_price"
 
 
 def test_admin_gives_credits_with_a_reason(
@@ -128,11 +128,43 @@ def test_entry_is_found_by_its_reference(staff: Client, owner: User) -> None:
     assert [row.wallet.user for row in page.context["cl"].result_list] == [owner]
 
 
-def test_price_changed_holds_at_once_and_the_log_has_both(staff: Client) -> None:
-    price = Price.objects.get(operation="removebg", own_key=False)
-    page = reverse("admin:billing_price_change", args=[price.pk])
-    form = {"operation": "removebg", "engine": "", "credits": "0.5"}
-    assert staff.post(page, form).status_code == 302
+def removebg() -> Price:
+    return Price.objects.get(operation="removebg", own_key=False)
+
+
+def changed(staff: Client, credits: str, **more: str) -> int:
+    page = reverse("admin:billing_price_change", args=[removebg().pk])
+    form = {"operation": "removebg", "engine": "", "credits": credits} | more
+    return staff.post(page, form).status_code
+
+
+def test_price_changed_holds_at_once_and_the_log_has_both_and_why(
+    staff: Client,
+) -> None:
+    assert changed(staff, "0.5", reason="GPUs are dear") == 302
     assert prices.price_of("removebg", "classical") == Decimal("0.5")
     deed = Action.objects.get(action="price changed")
     assert "0.01" in deed.details["from"] and "0.5" in deed.details["to"]
+    assert deed.reason == "GPUs are dear"
+
+
+def test_price_changes_by_nobody_without_a_reason(staff: Client) -> None:
+    assert changed(staff, "0.5") == changed(staff, "0.5", reason="  ") == 200
+    assert removebg().credits == Decimal("0.01")
+    assert act(staff, PRICE, "delete", removebg().pk, reason="") == 200
+    assert removebg() and not Action.objects.filter(subject__startswith="price")
+
+
+def test_price_added_and_deleted_is_written_down_with_why(staff: Client) -> None:
+    url, form = reverse("admin:billing_price_add"), {"operation": "removebg"}
+    form |= {"engine": "birefnet", "credits": "0.2", "reason": "a better one"}
+    assert staff.post(url, form).status_code == 302
+    assert prices.price_of("removebg", "birefnet") == Decimal("0.2")
+    dear = Price.objects.get(engine="birefnet")
+    assert act(staff, PRICE, "delete", dear.pk, reason="all the same") == 302
+    assert not Price.objects.filter(engine="birefnet").exists()
+    reasons = Action.objects.order_by("pk").values_list("action", "reason")
+    assert list(reasons.filter(subject=f"price {dear.pk}")) == [
+        ("price added", "a better one"),
+        ("price deleted", "all the same"),
+    ]

@@ -59,7 +59,9 @@ def test_moderator_changes_no_price_and_adds_nobody(helper: Client) -> None:
     price = Price.objects.filter(operation="removebg").first()
     assert price is not None
     page = reverse("admin:billing_price_change", args=[price.pk])
-    form = {"operation": "removebg", "engine": "", "credits": "9"}
+    form = {"operation": "removebg", "engine": "", "credits": "9", "reason": "x"}
+    assert helper.get(page).status_code == 200
+    assert act(helper, "billing_price", "delete", price.pk) == 403
     for url in (page, page.replace("change", "delete")):
         assert helper.post(url, form | {"post": "yes"}).status_code == 403
     assert helper.post("/admin/accounts/user/add/", {}).status_code == 403
