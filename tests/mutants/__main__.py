@@ -33,9 +33,8 @@ LISTS = Path(__file__).resolve().parent
 ENGINES = ROOT / ".venv-engines" / "bin" / "python"
 TIMEOUT_S = 300
 ALL_TIMEOUT_S = 3600
-TESTS_FAILED = (
-    1  # pytest's exit codes: 0 all passed, 1 some failed, the rest is trouble
-)
+TESTS_FAILED, NOTHING_LEFT = 1, 5
+"""pytest's exit codes; 0 is all passed, the rest is trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _unmutated(mutants: Iterable[Mutant]) -> str:
-    """What fails without any mutant; nothing can be learnt from that."""
+    """What fails without any mutant, twice; nothing can be learnt from that."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     with tempfile.TemporaryDirectory(prefix="nijika-mutant-") as folder:
         root = _copied(Path(folder))
-        code, output = _run(tests, root, ALL_TIMEOUT_S)
-    return "" if code == 0 else f"without any mutant:\n{output}"
+        code, output = _run(tests, root, timeout_s=ALL_TIMEOUT_S)
+        if code == TESTS_FAILED:
+            again = ["--last-failed", "--last-failed-no-failures=none"]
+            code, output = _run(tests, root, *again, timeout_s=ALL_TIMEOUT_S)
+    return "" if code in (0, NOTHING_LEFT) else f"without any mutant:\n{output}"
 
 
 def _judged(mutant: Mutant) -> Verdict:
@@ -120,7 +122,7 @@ def _verdict(mutant: Mutant) -> Verdict:
             mutant.apply(root)
         except ValueError as error:
             return Verdict(mutant=mutant, word="broken", output=str(error))
-        code, output = _run(mutant.tests, root)
+        code, output = _run(mutant.tests, root, "-x")
     word = {0: "survived", TESTS_FAILED: "killed"}.get(code, "broken")
     return Verdict(mutant=mutant, word=word, output="" if word == "killed" else output)
 
@@ -139,22 +141,20 @@ def _copied(folder: Path) -> Path:
 
 
 def _run(
-    tests: Sequence[str], root: Path, timeout_s: float = TIMEOUT_S
+    tests: Sequence[str], root: Path, *options: str, timeout_s: float = TIMEOUT_S
 ) -> tuple[int, str]:
     """By the environment that each test needs; the first that is not all passed."""
     engines = [test for test in tests if test.startswith("tests/engines/")]
     others = [test for test in tests if test not in engines]
     code, output = 0, ""
     for interpreter, some in ((sys.executable, others), (str(ENGINES), engines)):
-        if some and code == 0:
-            code, output = _run_by(interpreter, some, root, timeout_s)
+        if some and code in (0, NOTHING_LEFT):
+            command = [interpreter, "-m", "pytest", "-q", "--no-header"]
+            code, output = _ended([*command, *options, *some], root, timeout_s)
     return code, output
 
 
-def _run_by(
-    interpreter: str, tests: Sequence[str], root: Path, timeout_s: float
-) -> tuple[int, str]:
-    command = [interpreter, "-m", "pytest", "-q", "-x", "--no-header", *tests]
+def _ended(command: Sequence[str], root: Path, timeout_s: float) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command, cwd=root, capture_output=True, text=True, timeout=timeout_s
