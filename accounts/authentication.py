@@ -23,7 +23,13 @@ from accounts.errors import AccountSuspended, KeyExpired, KeyRevoked, ScopeMissi
 from nijika.errors import Unauthenticated
 
 Scope = Literal[
-    "jobs:read", "jobs:write", "account:read", "webhooks:read", "webhooks:write"
+    "jobs:read",
+    "jobs:write",
+    "account:read",
+    "webhooks:read",
+    "webhooks:write",
+    "keys:read",
+    "keys:write",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

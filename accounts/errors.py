@@ -37,6 +37,20 @@ class KeyNotActive(Conflict):
     code = "key_not_active"
 
 
+class KeyNotFound(NotFound):
+    """There is no such API key, or it is not yours."""
+
+
+class BeyondThisKey(NotAllowed):
+    """An API key cannot make, replace or end one that can do more than itself."""
+
+
+class TooManyKeys(Conflict):
+    """This account has as many working API keys as it may; revoke one first."""
+
+    code = "too_many_keys"
+
+
 class NotYours(NotAllowed):
     """Only an admin may do that to staff."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import Q
@@ -30,6 +31,7 @@ def issue(
     test: bool = False,
     scopes: Sequence[str] = (),
     expires_at: datetime | None = None,
+    public_id: UUID | None = None,
 ) -> Issued:
     """Make a key for the user. No scopes means all of them."""
     new = keys.make(test=test)
@@ -41,25 +43,40 @@ def issue(
         test=test,
         scopes=list(scopes),
         expires_at=expires_at,
+        public_id=public_id or uuid4(),
     )
     return Issued(key=key, secret=new.secret)
 
 
 @transaction.atomic
-def rotate(key: ApiKey, *, overlap: timedelta = DEFAULT_OVERLAP) -> Issued:
+def rotate(
+    key: ApiKey,
+    *,
+    overlap: timedelta = DEFAULT_OVERLAP,
+    latest: datetime | None = None,
+    public_id: UUID | None = None,
+) -> Issued:
     """Replace a key by one like it; the old one works on for `overlap`.
 
-    A key that would have expired gets a successor with the same lifetime. Raises
-    KeyNotActive for a key that is revoked or expired.
+    A key that would have expired gets a successor with the same lifetime, which ends
+    at `latest` all the same. Raises KeyNotActive for a key that is revoked or expired.
     """
-    active = ApiKey.objects.filter(pk=key.pk).filter(_ACTIVE)
+    active = ApiKey.objects.filter(pk=key.pk).filter(ACTIVE)
     ends_at = Now() + overlap
     if not active.update(expires_at=Least(Coalesce("expires_at", ends_at), ends_at)):
         raise KeyNotActive
     lifetime = key.expires_at and key.expires_at - key.created_at
-    issued = issue(key.user, name=key.name, test=key.test, scopes=key.scopes)
+    issued = issue(
+        key.user,
+        name=key.name,
+        test=key.test,
+        scopes=key.scopes,
+        expires_at=latest,
+        public_id=public_id,
+    )
     if lifetime:
-        issued.key.expires_at = issued.key.created_at + lifetime
+        wanted = issued.key.created_at + lifetime
+        issued.key.expires_at = min(wanted, latest) if latest else wanted
         issued.key.save(update_fields=["expires_at"])
     return issued
 
@@ -69,4 +86,4 @@ def revoke(key: ApiKey) -> None:
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now())
 
 
-_ACTIVE = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+ACTIVE = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))

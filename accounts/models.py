@@ -9,6 +9,7 @@ from django.contrib.auth.models import (
     BaseUserManager,
     PermissionsMixin,
 )
+from django.contrib.postgres.functions import RandomUUID
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
@@ -104,8 +105,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class ApiKey(models.Model):
-    """A key, of which only the digest is kept. `accounts.keys` makes and reads them."""
+    """A key, of which only the digest is kept. `accounts.keys` makes and reads them.
 
+    `public_id` is what it is called by outside (`/api/v1/keys`); it is no secret.
+    """
+
+    public_id = models.UUIDField(unique=True, db_default=RandomUUID(), editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100, default="default")
     digest = models.CharField(max_length=64, unique=True, editable=False)

@@ -229,6 +229,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 # Files sent before their jobs (jobs.uploads), and jobs sent together (jobs.batches)
 UPLOAD_SEND_S = env.seconds("NIJIKA_UPLOAD_SEND", "1h")
 UPLOAD_KEPT_S = env.seconds("NIJIKA_UPLOAD_KEPT", "24h")
+KEYS_PER_USER = env.int("NIJIKA_KEYS_PER_USER", 100)
 UNFINISHED_PER_USER = env.int("NIJIKA_UNFINISHED_PER_USER", 1000)
 STORED_PER_USER_BYTES = env.bytes_count("NIJIKA_STORED_PER_USER", "50GB")
 UPLOADS_PER_USER = env.int("NIJIKA_UPLOADS_PER_USER", 1000)

@@ -24,6 +24,8 @@ SCOPE_WORDS = {
     "account:read": "See balance and entries",
     "webhooks:read": "See webhooks",
     "webhooks:write": "Change webhooks",
+    "keys:read": "See keys, never their secrets",
+    "keys:write": "Make and revoke keys that can do no more",
 }
 
 

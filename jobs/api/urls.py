@@ -10,6 +10,7 @@ from jobs.api.batches import (
     BatchResultsView,
     BatchView,
 )
+from jobs.api.keys import KeysView, KeyView, RotateKeyView
 from jobs.api.uploads import SentView, UploadsView, UploadView
 
 
@@ -58,6 +59,9 @@ urlpatterns = [
     path("webhook-deliveries/<str:delivery_id>/replay", webhooks.ReplayView.as_view()),
     path("webhook-secret", webhooks.AccountSecretView.as_view()),
     path("webhook-secret/rotate", webhooks.RotateAccountSecretView.as_view()),
+    path("keys", KeysView.as_view()),
+    path("keys/<str:key_id>", KeyView.as_view()),
+    path("keys/<str:key_id>/rotate", RotateKeyView.as_view()),
     path("operations", views.OperationsView.as_view()),
     path("providers", views.ProvidersView.as_view()),
     path("account", views.AccountView.as_view()),

@@ -11,12 +11,13 @@ from jobs.api.openapi import (
     batches,
     catalogue,
     jobs,
+    keys,
     uploads,
     webhooks,
 )
 from jobs.api.openapi.schema import Schema
 
-SUBJECTS = (jobs, batches, uploads, webhooks, catalogue, accounts, about)
+SUBJECTS = (jobs, batches, uploads, webhooks, catalogue, accounts, keys, about)
 
 
 def document() -> Schema:
@@ -50,6 +51,7 @@ def _schemas() -> dict[str, Schema]:
         jobs.schemas()
         | catalogue.SCHEMAS
         | accounts.SCHEMAS
+        | keys.SCHEMAS
         | batches.SCHEMAS
         | uploads.SCHEMAS
         | webhooks.SCHEMAS
