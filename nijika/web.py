@@ -23,11 +23,20 @@ BACKLOG = 1024
 OPEN_CONNECTIONS = 4096
 """Beyond these, connections wait in the kernel. An idle one costs a few kilobytes."""
 IDLE_MS = 60_000
+SWITCH_S = 0.02
+"""A thread that computes keeps the interpreter for so long while others want it.
+
+Few requests compute for even a tenth of this before they wait for something and let go
+by themselves; taking it from them earlier (Python's own 5 ms) makes each thread pay for
+cold caches and for lost races: 0.9 ms of CPU for a submit instead of 0.76, and a sixth
+fewer of them.
+"""
 
 
 def main() -> None:
     from nijika.asgi import application  # sets Django up, which takes a while
 
+    sys.setswitchinterval(SWITCH_S)
     asyncio.run(serve(application))
 
 

@@ -38,7 +38,7 @@ class Answer:
     ) -> None:
         self._send = send
         self.head = head
-        self._cors = cors.headers_for(path, origin)
+        self._path, self._origin = path, origin
         self.request_id = request_id
         self.started = False
         self.is_stream = False
@@ -79,7 +79,8 @@ class Answer:
         headers = _encoded(response)
         headers.append((b"x-request-id", self.request_id.encode()))
         headers.append((b"x-content-type-options", b"nosniff"))
-        headers += [(k.lower().encode(), v.encode()) for k, v in self._cors.items()]
+        marks = cors.headers_for(self._path, self._origin)
+        headers += [(k.lower().encode(), v.encode()) for k, v in marks.items()]
         return headers
 
     async def file(
