@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ import psycopg
 from nijika.local.servers import Server
 from nijika.local.stack import Stack
 from tests import misbehaving
+from tests.flows import templates
+from tests.flows.clerk import ClerkedStack
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDS = {"succeeded", "failed", "cancelled"}
@@ -316,20 +318,30 @@ def house(
     short_times: bool = True,
     procfile: Path = ROOT / "Procfile",
     kind: type[House] = House,
+    own_postgres: bool = False,
 ) -> Iterator[Any]:
-    """A stack of its own in `folder`, supervised only when the test says so."""
+    """A stack of its own in `folder`, supervised only when the test says so.
+
+    A test that stops PostgreSQL says `own_postgres`; other houses of a run of tests
+    have databases in one server.
+    """
     times = SHORT_TIMES if short_times else {}
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    with Stack(
-        folder=folder,
-        procfile=procfile,
-        quiet=True,
-        durable=False,
-        environment=environment_of_a_newcomer(),
-        settings=times | dict(settings or {}),
-    ) as stack:
-        yield kind(stack)
+    server = os.environ.get("NIJIKA_TEST_DATABASE_URL")
+    with ExitStack() as left:
+        database = {}
+        if server and not own_postgres:
+            database["DATABASE_URL"] = left.enter_context(templates.database(server))
+        stack = ClerkedStack(
+            folder=folder,
+            procfile=procfile,
+            quiet=True,
+            durable=False,
+            environment=environment_of_a_newcomer(),
+            settings=times | database | dict(settings or {}),
+        )
+        yield kind(left.enter_context(stack))
 
 
 def environment_of_a_newcomer() -> dict[str, str]:

@@ -14,7 +14,9 @@ SECONDS = 30.0
 def test_storm_loses_nothing_and_charges_nothing_twice() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="nijika-chaos-") as folder,
-        house(Path(folder), settings=misbehaving.SETTINGS | SETTINGS) as home,
+        house(
+            Path(folder), settings=misbehaving.SETTINGS | SETTINGS, own_postgres=True
+        ) as home,
     ):
         home.sql(misbehaving.PRICES)
         storm = Storm(home=home, seed=random.randrange(10**6))
