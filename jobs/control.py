@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from jobs import batches, control_signs, leaving, retention, statistics
+from jobs.control_signs import APART
 from jobs.dispatch import Dispatcher
 from jobs.news import ALL_QUEUES, ENDS, FETCHES, WORK, Listener
 from jobs.positions import Positions
@@ -39,8 +40,6 @@ END_WITHIN_S = 5.0
 STUCK_AFTER_S = 10.0
 SIGN_EVERY_S = 1.0
 POSITIONS_EVERY_S = 1.0
-
-APART = ("fetch", "webhooks")
 
 OUTAGES = (DatabaseError, psycopg.Error)
 

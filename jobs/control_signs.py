@@ -4,6 +4,20 @@ import time
 
 from django.db import connection
 
+TOGETHER = (
+    "dispatch",
+    "reaping",
+    "positions",
+    "retention",
+    "orphans",
+    "batches",
+    "cleaning",
+    "leaving",
+)
+"""The loops that one control runs unless it is told which."""
+APART = ("fetch", "webhooks")
+"""Those that run only when named: they go to addresses that others chose."""
+
 EVERY_S = 1.0
 FRESH_S = 10
 """A loop that gave no sign for longer counts as stopped."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache
@@ -29,7 +29,6 @@ from nijika.errors import Unavailable
 
 ASK_TIMEOUT_S = 2.0
 KEEP_S = 1.0
-NEEDED_LOOPS = {"dispatch", "reaping"}
 
 Services = dict[str, dict[str, Any]]
 
@@ -118,13 +117,25 @@ def _in_database() -> Services:
         services = {"database": _service(is_up=False)}
     else:
         services = {"database": _service(is_up=True)}
-    services["control"] = _service(is_up=loops >= NEEDED_LOOPS)
+    services["control"] = _of_loops(control_signs.TOGETHER, loops)
+    for name in control_signs.APART:
+        services[name] = _of_loops([name], loops)
     for queue in settings.QUEUES:
         count = workers.get(queue, 0)
         may_be_none = queue in settings.SCALE_TO_ZERO_QUEUES
         service = _service(is_up=count > 0 or may_be_none)
         services[f"queue:{queue}"] = service | {"workers": count}
     return services
+
+
+def _of_loops(needed: Collection[str], living: Collection[str]) -> dict[str, Any]:
+    """A process of control: well only if all its loops turn."""
+    missing = [name for name in needed if name not in living]
+    if not missing:
+        return _service(is_up=True)
+    if len(missing) == len(needed):
+        return _service(is_up=False)
+    return {"status": "unhealthy", "error": f"no sign of {', '.join(missing)}"}
 
 
 def _workers_by_queue() -> dict[str, int]:

@@ -8,10 +8,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from jobs import control_signs
+from jobs import control, control_signs
 from jobs.models import Worker
 from nijika import health
 
+LOOPS = (*control_signs.TOGETHER, *control_signs.APART)
 pytestmark = pytest.mark.django_db
 
 
@@ -25,7 +26,7 @@ def services() -> dict[str, str]:
 @pytest.fixture
 def everything() -> None:
     control_signs.forget()
-    for loop in health.NEEDED_LOOPS:
+    for loop in LOOPS:
         control_signs.give(loop)
     Worker.objects.create(
         name="cpu-1",
@@ -68,15 +69,27 @@ def test_health_before_a_worker_has_announced_its_engines_is_degraded() -> None:
 
 
 @pytest.mark.usefixtures("everything")
-def test_health_without_control_is_degraded() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_health_without_one_of_controls_loops_is_degraded(loop: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE jobs_controlsign SET seen_at = seen_at - interval '1 minute'"
-            " WHERE loop = 'reaping'"
+            " WHERE loop = %s",
+            [loop],
         )
 
-    assert services()["control"] == "unhealthy"
-    assert services()["overall"] == "degraded"
+    found = services()
+    of = loop if loop in control_signs.APART else "control"
+    assert (found.pop(of), found.pop("overall")) == ("unhealthy", "degraded")
+    assert set(found.values()) == {"healthy"}
+
+
+def test_health_asks_for_all_loops_that_control_has() -> None:
+    together = {loop.name for loop in control.loops()}
+    apart = {loop.name for loop in control.loops(",".join(control_signs.APART))}
+    assert together == set(control_signs.TOGETHER)
+    assert apart == set(control_signs.APART)
+    assert len(control.loops(",".join(LOOPS))) == len(control.loops()) + len(apart)
 
 
 @pytest.mark.usefixtures("everything")
