@@ -7,7 +7,8 @@
     queries    the same for the older paths' query parameters
     sources    what may be read: URLs through the guard, files of the account's jobs
     renditions what is kept of what was made: rows, files, their end
-    studio     making: one flight per picture, fetching, child processes, keeping
+    studio     making: one flight per picture, fetching, keeping; flights, lanes (child
+               processes), clerk (claims and leases) and scratch (files) are its parts
     use        how often which account had a picture
 
 A picture is made once: its key covers the account, the source and all options in one

@@ -23,11 +23,12 @@ from accounts.image_keys import Holder
 from jobs.errors import FileMissing
 from jobs.onthefly import options, paths, queries, renditions, sources, use
 from jobs.onthefly.errors import BadRequest, Saturated, SignatureWrong
+from jobs.onthefly.flights import Flight, Made, Order
 from jobs.onthefly.options import Rules
 from jobs.onthefly.recipes import Wish
 from jobs.onthefly.renditions import EXTENSIONS, Draft, Kept
 from jobs.onthefly.sources import Located, Source
-from jobs.onthefly.studio import Flight, Made, Order, studio
+from jobs.onthefly.studio import studio
 from jobs.results import matches
 from jobs.storage import store
 from nijika import raw_paths

@@ -17,9 +17,10 @@ from accounts.models import User
 from jobs import retention
 from jobs.models import Job, Rendition
 from jobs.onthefly import renditions
+from jobs.onthefly.flights import Flight, Order
 from jobs.onthefly.renditions import Draft, Kept
 from jobs.onthefly.sources import Located
-from jobs.onthefly.studio import Flight, Order, Studio
+from jobs.onthefly.studio import Studio
 from jobs.storage import store
 from tests.flows.house import eventually
 from tests.jobs.working import submit, user_with
@@ -42,7 +43,7 @@ def user() -> User:
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renditions, "LEASE_S", 2.0)
-    monkeypatch.setattr("jobs.onthefly.studio.RENEW_EVERY_S", 0.2)
+    monkeypatch.setattr("jobs.onthefly.clerk.RENEW_EVERY_S", 0.2)
 
 
 @pytest.fixture
