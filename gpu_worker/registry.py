@@ -40,6 +40,7 @@ ENGINES: dict[Key, str] = {
     ("extract", "imaging"): "gpu_worker.engines.imaging.engine:Extract",
     ("inpaint", "imaging"): "gpu_worker.engines.imaging.engine:Inpaint",
     ("shadow", "imaging"): "gpu_worker.engines.imaging.engine:Shadow",
+    ("smart-mask", "birefnet"): "gpu_worker.engines.birefnet.mask_engine:SmartMask",
     ("smart-mask", "classical"): "gpu_worker.engines.smart_mask.classical:Classical",
     ("smart-mask", "fastsam"): "gpu_worker.engines.fastsam.engine:FastSam",
     ("smart-mask", "sam2"): "gpu_worker.engines.sam2.engine:Sam2",

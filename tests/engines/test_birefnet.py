@@ -297,13 +297,13 @@ def test_pictures_of_mixed_sizes_are_one_pass_and_each_as_if_alone(
 def counted(engine: Removebg) -> list[int]:
     """The sizes of the passes from now on."""
     passes: list[int] = []
-    inner = engine._matting.network
+    inner = engine._loaded.matting.network
 
     def network(pictures: Any) -> Any:
         passes.append(len(pictures))
         return inner(pictures)
 
-    object.__setattr__(engine._matting, "network", network)
+    object.__setattr__(engine._loaded.matting, "network", network)
     return passes
 
 

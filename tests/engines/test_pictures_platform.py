@@ -131,6 +131,23 @@ def test_engine_is_listed_as_loaded(home: EngineHouse) -> None:
     assert listed["state"] in ("warm", "hot")
 
 
+def test_mask_of_the_subject_by_the_same_network(home: EngineHouse) -> None:
+    job = home.done("smart-mask", PHOTO, engine="birefnet", auto=True, within_s=120)
+    assert (job["status"], job["queue"], job["engine"]) == (
+        "succeeded",
+        "t4",
+        "birefnet",
+    )
+    with Image.open(LEMUR) as photo:
+        assert shown(home, job).shape == (photo.height, photo.width)
+    details = job["results"][0]["details"]
+    assert details["scores"] == [details["score"]]
+    assert job["charged"] == job["price"]
+    answer = home.ask("smart-mask", PHOTO, engine="birefnet", auto=True, candidates=2)
+    assert answer.status == 422
+    assert answer.body["errors"][0]["field"] == "parameters.candidates"
+
+
 def test_unknown_parameter_is_refused_by_name(home: EngineHouse) -> None:
     answer = home.ask("removebg", PHOTO, engine="birefnet", steps=3)
     assert answer.status == 422

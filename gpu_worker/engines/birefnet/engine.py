@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gpu_worker.birefnet")
 
-BATCH = 8
-RECORDED = (1, 2, 4, BATCH)
-"""Sizes of batches that are recorded; one between them runs as the next larger."""
-
 
 class Removebg(OnDevice):
     """Cut-outs of photos of any sizes, up to eight in one pass of the network."""
@@ -43,7 +39,7 @@ class Removebg(OnDevice):
         title="BiRefNet",
         parameters=parameters.schema(removebg.PROPERTIES, removebg.RULES),
         roles=removebg.ROLES,
-        batch_size=BATCH,
+        batch_size=settings.BATCH,
         run_limit_s=120,
         run_limit_s_per_mp=2,
         licence="MIT",
@@ -72,17 +68,13 @@ class Removebg(OnDevice):
         from gpu_worker.engines.birefnet import running
 
         self.say("reading the weights of BiRefNet")
-        self._matting = running.load(devices.device(), settings.weights())
+        self._loaded = running.shared(devices.device(), settings.weights())
 
     def warm_up(self) -> None:
-        from gpu_worker.engines.birefnet import running
-
-        self._matting = running.warm_up(
-            self._matting, settings.sizing(), RECORDED, self.say
-        )
+        self._loaded.warm_up(settings.sizing(), self.say)
 
     def unload(self) -> None:
-        del self._matting
+        del self._loaded
 
     def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[DeviceOutcome]:
         """One pass for all that are seen at one size."""
@@ -100,7 +92,7 @@ class Removebg(OnDevice):
         for item in wanted:
             hooks.progress(item, 1, 3, "finding the subject")
         pictures = [item.arrays["picture"] for item in wanted]
-        cutouts = self._matting.cut_out(pictures, *size) if wanted else []
+        cutouts = self._loaded.matting.cut_out(pictures, *size) if wanted else []
         logger.info("%d pictures in one pass", len(cutouts))
         for item, cutout in zip(wanted, cutouts, strict=True):
             hooks.progress(item, 2, 3, "encoding")

@@ -3,8 +3,9 @@ bytes alone over the bus."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,13 @@ class Cutout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matting:
-    """A network on its device."""
+    """A network on its device. For several threads, whose passes take turns."""
 
     network: Network
     device: str
     dtype: Any
+    # What a recorded pass made is there until the next one.
+    _turn: Any = field(default_factory=threading.Lock)
 
     @torch.no_grad()
     def cut_out(
@@ -49,14 +52,31 @@ class Matting:
         """All in one pass of the network, each seen at this size; (H, W, 3) or (H, W,
         4) of any sizes, whose own transparency stays."""
         wholes = [self._moved(picture) for picture in pictures]
+        alphas = self._passed(wholes, width_px, height_px)
+        return [self._cut(*pair) for pair in zip(wholes, alphas, strict=True)]
+
+    @torch.no_grad()
+    def opacities(
+        self, pictures: Sequence[Pixels], width_px: int, height_px: int
+    ) -> list[Pixels]:
+        """How much of each pixel is the subject, uint8 (H, W) of each picture's own
+        size, likewise in one pass."""
+        wholes = [self._moved(picture) for picture in pictures]
+        alphas = self._passed(wholes, width_px, height_px)
+        return [
+            _bytes(_enlarged(alpha, whole))[0, 0].cpu().numpy()
+            for whole, alpha in zip(wholes, alphas, strict=True)
+        ]
+
+    def _passed(
+        self, wholes: Sequence[Tensor], width_px: int, height_px: int
+    ) -> list[Tensor]:
+        """The opacity of each, float32 (1, 1, height_px, width_px)."""
         size = [height_px, width_px]
         seen = torch.cat([self._seen(whole, size) for whole in wholes])
-        logits = self.network(seen)
-        alphas = logits.float().sigmoid()
-        return [
-            self._cut(whole, alphas[number, None])
-            for number, whole in enumerate(wholes)
-        ]
+        with self._turn:
+            alphas = self.network(seen).float().sigmoid()
+        return list(alphas[:, None])
 
     def _moved(self, picture: Pixels) -> Tensor:
         """uint8 (1, channels, H, W) on the device."""
@@ -79,12 +99,22 @@ class Matting:
     def _cut(self, whole: Tensor, alpha: Tensor) -> Cutout:
         sure = alpha > LEAST_ALPHA
         found = bool(sure.float().mean() > LEAST_SHARE)
-        alpha = functional.interpolate(
-            alpha, whole.shape[2:], mode="bilinear", antialias=True
-        ).clamp(0, 1)
+        alpha = _enlarged(alpha, whole)
         shown = whole[:, :3].float() / 255
         if whole.shape[1] == 4:
             alpha = alpha * whole[:, 3:] / 255
         rgba = torch.cat([colours.foreground(shown, alpha), alpha], 1)
-        pixels = (rgba * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
+        pixels = _bytes(rgba)[0].permute(1, 2, 0)
         return Cutout(rgba=pixels.contiguous().cpu().numpy(), subject_found=found)
+
+
+def _enlarged(alpha: Tensor, whole: Tensor) -> Tensor:
+    """The opacity (1, 1, h, w) at the picture's size."""
+    size = whole.shape[2:]
+    return functional.interpolate(alpha, size, mode="bilinear", antialias=True).clamp(
+        0, 1
+    )
+
+
+def _bytes(shares: Tensor) -> Tensor:
+    return (shares * 255).round().to(torch.uint8)

@@ -1,11 +1,17 @@
-"""Loading the network onto its device, and everything that the first job would pay."""
+"""Loading the network onto its device, and everything that the first job would pay.
+
+Whatever engines of a process use it share one network: it is read for the first of them
+and freed with the last.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -15,9 +21,12 @@ from gpu_worker.engines.birefnet import fitted, remote_code, settings, weights
 from gpu_worker.engines.birefnet.graphs import Graphs
 from gpu_worker.engines.birefnet.matting import Matting
 from gpu_worker.engines.birefnet.network import BiRefNet
-from gpu_worker.engines.birefnet.settings import Sizing, Weights
+from gpu_worker.engines.birefnet.settings import BATCH, Sizing, Weights
 
 logger = logging.getLogger("gpu_worker.birefnet")
+
+RECORDED = (1, 2, 4, BATCH)
+"""Sizes of batches that are recorded; one between them runs as the next larger."""
 
 
 class StepByStep:
@@ -29,6 +38,35 @@ class StepByStep:
     def __call__(self, pictures: Tensor) -> Tensor:
         made: Tensor = self.module(pictures)[-1]
         return made
+
+
+class Loaded:
+    """A network for all who hold this. Another `matting` may be there after each
+    `warm_up`: ask for it when it is needed."""
+
+    def __init__(self, matting: Matting) -> None:
+        self.matting = matting
+        self._is_warm = False
+
+    def warm_up(self, sizing: Sizing, say: Callable[[str], None]) -> None:
+        """Once, whoever asks."""
+        if not self._is_warm:
+            self.matting = warm_up(self.matting, sizing, RECORDED, say)
+            self._is_warm = True
+
+
+_loaded: WeakValueDictionary[tuple[str, Weights], Loaded] = WeakValueDictionary()
+_loading = threading.Lock()
+
+
+def shared(device: str, chosen: Weights) -> Loaded:
+    """The process's network of these weights, read if nobody holds it. Raises
+    EngineUnavailable."""
+    with _loading:
+        found = _loaded.get((device, chosen))
+        if found is None:
+            found = _loaded[device, chosen] = Loaded(load(device, chosen))
+        return found
 
 
 def load(device: str, chosen: Weights) -> Matting:

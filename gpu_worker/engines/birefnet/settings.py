@@ -15,6 +15,8 @@ LISTED = re.compile(r"(.+)=([0-9a-f]{64})")
 FIXED = re.compile(r"(\d+)x(\d+)")
 DYNAMIC = re.compile(r"dynamic(?::(\d+))?")
 MULTIPLE = 32
+BATCH = 8
+"""Pictures in one pass."""
 DYNAMIC_SIDE = 1024
 
 

@@ -1,4 +1,5 @@
-"""A network's masks as pictures: soft edges at the image's size, moved and blurred.
+"""A network's masks as pictures: soft edges at the image's size, moved and blurred. One
+that tells opacities (`opacity`, of the source's middle size) has soft edges of its own.
 
 In a child, where the image's pixels are. Where the network found nothing that fits, the
 classical engine answers the same prompt, and the details say so.
@@ -25,11 +26,15 @@ def pictures(item: Item, made: Arrays) -> tuple[Picture, ...]:
         grow_px=wanted.get("border_adjustment", 0), blur=wanted.get("blur", False)
     )
     said: dict[str, Any] = {"reused": made.details["reused"]}
-    if "masks" not in made.arrays:
+    if not made.arrays:
         cuts = masking.find(image, prompts.read(item, image.size_px))
         said |= {"engine": "classical", "reason": "no_candidate"}
         return (_picture(image, cuts, change, said),)
     said["scores"] = made.details["scores"]
+    if "opacity" in made.arrays:
+        drawn = outline.changed(image, made.arrays["opacity"], change)
+        seen = masking.details(drawn, said["scores"])
+        return (Picture(pixels=drawn, details=seen | said),)
     count = min(wanted.get("candidates", 1), len(made.arrays["masks"]))
     return tuple(
         _picture(image, [_cut(image, made, row)], change, said) for row in range(count)
@@ -49,4 +54,6 @@ def _picture(
     image: Source, cuts: list[Cut], change: Change, said: dict[str, Any]
 ) -> Picture:
     drawn = outline.drawn(image, cuts, change)
-    return Picture(pixels=drawn, details=masking.details(drawn, cuts) | said)
+    return Picture(
+        pixels=drawn, details=masking.details(drawn, masking.scores_of(cuts)) | said
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -34,7 +35,11 @@ def mask(item: Item, hooks: Hooks) -> Picture:
         grow_px=wanted.get("border_adjustment", 0), blur=wanted.get("blur", False)
     )
     made = outline.drawn(image, cuts, change)
-    return Picture(pixels=made, details=details(made, cuts))
+    return Picture(pixels=made, details=details(made, scores_of(cuts)))
+
+
+def scores_of(cuts: list[Cut]) -> list[float]:
+    return [cut.score for cut in cuts]
 
 
 def find(image: Source, prompt: Prompt) -> list[Cut]:
@@ -52,8 +57,8 @@ def _subject(image: Source) -> Cut:
     return Cut(place=(0, 0, width, height), mask=found.mask, score=found.confidence)
 
 
-def details(made: Pixels, cuts: list[Cut]) -> dict[str, Any]:
-    """The score of the worst cut; the box and the area of all together."""
+def details(made: Pixels, scores: Iterable[float]) -> dict[str, Any]:
+    """The worst of the scores; the box and the area of what the mask shows."""
     on_object = made >= ON_OBJECT
     rows, columns = (
         np.flatnonzero(on_object.any(axis=1)),
@@ -63,9 +68,8 @@ def details(made: Pixels, cuts: list[Cut]) -> dict[str, Any]:
     if len(rows):
         sides = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         box = [int(one) for one in sides]
-    score = min(cut.score for cut in cuts)
     return {
-        "score": round(float(score), 3),
+        "score": round(float(min(scores)), 3),
         "box": box,
         "area_px": int(np.count_nonzero(on_object)),
     }

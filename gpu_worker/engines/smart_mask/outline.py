@@ -50,6 +50,11 @@ def drawn(source: Source, cuts: list[Cut], change: Change) -> Pixels:
         left, top, right, bottom = cut.place
         part = whole[top:bottom, left:right]
         np.maximum(part, _soft(source, cut), out=part)
+    return changed(source, whole, change)
+
+
+def changed(source: Source, whole: Pixels, change: Change) -> Pixels:
+    """An opacity of the source's middle size, moved and blurred, at the image's."""
     if change.grow_px:
         whole = _moved(whole, change.grow_px * _scale(source))
     if change.blur:
