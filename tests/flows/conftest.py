@@ -18,7 +18,7 @@ def home() -> Iterator[House]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="nijika-house-") as folder,
-        house(Path(folder), settings=misbehaving.SETTINGS, own_postgres=True) as built,
+        house(Path(folder), settings=SETTINGS, own_postgres=True) as built,
     ):
         built.sql(misbehaving.PRICES)
         yield built

@@ -78,6 +78,8 @@ def test_compose_workers_hold_no_database_and_no_storage_credentials() -> None:
     workers = [s for n, s in SERVICES.items() if n.startswith("worker")]
     names = {name for worker in workers for name in worker["environment"]}
     assert not {n for n in names if n.startswith(("DATABASE", "AWS", "POSTGRES"))}
+    files = {one["path"] for worker in workers for one in worker["env_file"]}
+    assert files == {"worker.env"}, ".env and platform.env hold the platform's secrets"
 
 
 @pytest.mark.parametrize("path", ["nijika/Dockerfile", "gpu_worker/Dockerfile"])
