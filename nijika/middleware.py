@@ -31,6 +31,7 @@ class RequestMiddleware:
         else:
             answer = problems.instead_of(answer, request_id)
         answer[request_ids.HEADER] = request_id
+        answer.headers.setdefault("X-Content-Type-Options", "nosniff")
         cors.mark(answer, request)
         return answer
 

@@ -12,6 +12,7 @@ urlpatterns = [
     path("files/", include(file_urlpatterns)),
     path("uploads/", include(upload_urlpatterns)),
     path("api/health", health.health),
+    path("api/v1/health", health.health),
     path("api/system/health", health.system),
     path("health", health.ok),
     path("health/ready", health.ready),

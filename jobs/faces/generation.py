@@ -43,6 +43,11 @@ NOT_HERE = "is not to be had here"
 NOT_YET = "is not available yet"
 # What the older clients may send although nothing follows from it, there or here.
 WITHOUT_EFFECT = ("enable_mae_refinement", "refine_mask_with_birefnet", "enable_debug")
+ROLES = {
+    "mask": "conditional_images",
+    "reference": "reference_image",
+    "reference_mask": "reference_mask_R",
+}
 MEMORY_FLAGS = (
     "enable_4bit_text_encoder",
     "enable_cpu_offload",
@@ -60,6 +65,9 @@ def order_of(fields: Fields) -> Order:
         *fields.image("reference_mask", "reference_mask_R"),
     ]
     parameters = _parameters(fields)
+    fields.old_names |= ROLES
+    if not conditions:
+        parameters.pop("mask_tool", None)  # sent for every task; it is about a mask
     if not image:
         return Order(operation="generate", parameters=parameters, images=roles)
     if task := _task(fields, [given.role for given in roles]):

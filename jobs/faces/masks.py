@@ -33,6 +33,7 @@ class SmartMaskView(OrderFace):
 
     def order(self, fields: Fields) -> Order:
         model = fields.text("model_type", "segmentation").lower()
+        fields.old_names["engine"] = "model_type"
         if model not in ENGINES:
             known = f"must be one of {', '.join(ENGINES)}"
             raise BadFields(FieldError("model_type", "choice", known))

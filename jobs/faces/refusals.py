@@ -13,6 +13,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from jobs.api.rendering import answer
+from jobs.errors import BadFields, FieldError, UnsupportedImage
 from jobs.models import Job
 from nijika.errors import NijikaError, NotFound
 
@@ -92,7 +93,8 @@ class ProviderNotFound(NotFound):
     code = "provider_not_found"
 
     def __init__(self, available: list[str]) -> None:
-        super().__init__(f"There is no such provider; known: {', '.join(available)}.")
+        known = f"known: {', '.join(available)}" if available else "none is here"
+        super().__init__(f"There is no such provider; {known}.")
         self.available = available
 
 
@@ -105,12 +107,13 @@ class Manner:
     """How an old system refuses: statuses for whole kinds of errors, `types` by code,
     and members that all its refusals have.
 
-    `says_200`: what concerns the image or the work, and not the caller, is said in a
-    body with `success: false`.
+    `no_image` is for a file in no format that is read here. `says_200`: what concerns
+    the image or the work, and not the caller, is said in a body with `success: false`.
     """
 
     bad_request: int
     bad_image: int
+    no_image: int = 400
     unreachable: int
     failed: int
     types: Mapping[str, str] = field(default_factory=dict)
@@ -126,17 +129,19 @@ class Manner:
 
     def _put(self, error: NijikaError, old_names: Mapping[str, str]) -> NijikaError:
         """The same error, as this system says it."""
+        if isinstance(error, BadFields):
+            error = _by_old_names(error, old_names)
         error.status = self._status(error)
         words = {"error_type": self.types.get(error.code, error.code), **self.members}
         for name, value in words.items():
             setattr(error, name, value)
-        for one in getattr(error, "errors", ()):
-            one["field"] = _old_field(one["field"], old_names)
         return error
 
     def _status(self, error: NijikaError) -> int:
         if error.code in BAD_IMAGES:
             return self.bad_image
+        if isinstance(error, UnsupportedImage):
+            return self.no_image
         if error.code in BAD_REQUESTS:
             return self.bad_request
         if error.code in UNREACHABLE:
@@ -144,15 +149,24 @@ class Manner:
         return self.failed if isinstance(error, JobFailed) else error.status
 
 
+def _by_old_names(error: BadFields, old_names: Mapping[str, str]) -> BadFields:
+    """The error about the fields that the client has sent, or should have."""
+    fields = [_old_field(one["field"], old_names) for one in error.errors]
+    renamed = [
+        FieldError(field, one["code"], one["message"])
+        for field, one in zip(fields, error.errors, strict=True)
+    ]
+    return BadFields(*renamed)
+
+
 def _old_field(name: str, old_names: Mapping[str, str]) -> str:
-    parameter = name.removeprefix("parameters.")
-    if parameter == name:
-        return name
-    first, dot, rest = parameter.partition(".")
+    first, dot, rest = name.removeprefix("parameters.").partition(".")
     return old_names.get(first, first) + dot + rest
 
 
-SINGLES = Manner(bad_request=400, bad_image=400, unreachable=500, failed=502)
+SINGLES = Manner(
+    bad_request=400, bad_image=400, no_image=415, unreachable=500, failed=502
+)
 EDITING = Manner(
     bad_request=400,
     bad_image=400,

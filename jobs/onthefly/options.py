@@ -291,10 +291,10 @@ def _padding(wish: Wish, a: Arguments) -> Wish:
 
 
 def _rotate(wish: Wish, a: Arguments) -> Wish:
-    angle = a.at_most(1).whole(0, most=3600)
+    angle = a.at_most(1).number(0, least=-3600, most=3600)
     if angle % 90:
         raise a.wrong("takes multiples of 90")
-    return _with(wish, rotate=angle % 360)
+    return _with(wish, rotate=int(angle) % 360)
 
 
 def _flip(wish: Wish, a: Arguments) -> Wish:
@@ -361,7 +361,7 @@ def _watermark_shadow(wish: Wish, a: Arguments) -> Wish:
 
 
 def _formatted(wish: Wish, a: Arguments) -> Wish:
-    name = a.at_most(1).one_of(0, (*FORMATS, BY_ACCEPT)).lower()
+    name = a.at_most(1).one_of(0, (*FORMATS, BY_ACCEPT))
     if name == BY_ACCEPT:
         return replace(_with(wish, format="plain"), by_accept=True)
     return replace(_with(wish, format=FORMATS[name]), by_accept=False)

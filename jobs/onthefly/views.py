@@ -314,7 +314,9 @@ class _Dress:
         response["X-Content-Type-Options"] = "nosniff"
         if self.by_accept:
             response["Vary"] = "Accept"
-        if response.status_code != 304:
+        if response.status_code == 304:
+            del response["Content-Type"]  # Django's own; the picture's still holds
+        else:
             disposition = f'{self.disposition}; filename="{self.name}"'
             response["Content-Disposition"] = disposition
         return response

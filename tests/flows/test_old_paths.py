@@ -242,7 +242,7 @@ def test_edit_refusals_have_the_old_codes(tester: OldClient) -> None:
     missing = tester.form("/api/edit", prompt="x")
     assert refused(missing, 400, "validation_error")["error_type"] == "invalid_input"
     text_file = tester.form("/api/edit", [("image", b"hello")])
-    assert refused(text_file, 415, UNSUPPORTED)["error_type"] == "invalid_input"
+    assert refused(text_file, 400, UNSUPPORTED)["error_type"] == "invalid_input"
     broken = tester.form("/api/edit", [("image", b"\x89PNG\r\n\x1a\n" + b"0" * 50)])
     body = refused(broken, 400, "invalid_image")
     assert body["error_type"] == "image_processing_error"
@@ -325,6 +325,15 @@ def test_generate_streams_the_picture_where_accept_asks_for_it(
     assert opened(answer.body).size == (256, 320)
 
 
+def test_tool_of_the_mask_means_nothing_where_there_is_no_mask(
+    tester: OldClient,
+) -> None:
+    wanted = generation(task_type="white-balance", conditional_images=[])
+    answer = tester.post("/api/generate", wanted, Accept="image/png")
+
+    assert (answer.status, opened(answer.body).size) == (200, SIZE)
+
+
 def test_generate_names_what_is_wrong_as_the_client_named_it(
     tester: OldClient,
 ) -> None:
@@ -335,11 +344,14 @@ def test_generate_names_what_is_wrong_as_the_client_named_it(
         ({"angle": "top-down"}, "angle"),
         ({"enable_flowmatch_scheduler": True}, "enable_flowmatch_scheduler"),
         ({"input_image": "§"}, "input_image"),
+        ({"conditional_images": None}, "conditional_images"),
+        ({"task_type": "insertion"}, "reference_image"),
         ({"lora": "x"}, "lora"),
     ]:
         answer = tester.post("/api/generate", generation(**changes))
         body = refused(answer, 422, "validation_error")
         assert fields_of(answer) == {field}
+        assert body["detail"].startswith(f"{field} ")
         assert body["service"] == "generation"
 
 
@@ -573,6 +585,10 @@ def test_smart_mask_refusals_are_400(live: OldClient) -> None:
         ({"image": text(CAR), "bbox": [1, 2, 3]}, "bbox"),
         ({"image": text(CAR), "points": [[1, 2, 3]]}, "points.0"),
         ({"image": text(CAR), "points": [[1, 2]], "model_type": "sam"}, "model_type"),
+        (
+            {"image": text(CAR), "points": [[1, 2]], "model_type": "birefnet"},
+            "model_type",
+        ),
         ({"image": text(CAR), "points": [[1, 2]], "prompt": "a car"}, "prompt"),
     ]:
         answer = live.post("/api/smart-mask", members)

@@ -59,6 +59,28 @@ def test_every_answer_hides_the_server_and_forbids_sniffing(
     assert path == "/api/echo" or headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/jobs", 401),
+        ("DELETE", "/api/removebg", 405),
+        ("OPTIONS", "/api/removebg", 204),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_answer_of_djangos_may_be_sniffed(
+    method: str, path: str, status: int, debug: bool, settings: Settings
+) -> None:
+    settings.DEBUG = debug
+    asked = {"Origin": OTHER, "Access-Control-Request-Method": "POST"}
+    headers = asked if method == "OPTIONS" else {}
+    answer = Client().generic(method, path, headers=headers)
+    assert (answer.status_code, answer["X-Content-Type-Options"]) == (status, "nosniff")
+
+
 def test_refusal_by_the_front_itself_is_readable_for_a_listed_page(site: Site) -> None:
     headers = {"Origin": LISTED, "Content-Type": "application/json"}
     answer = site.send("POST", "/api/echo", b"x" * 2_000_000, headers=headers)

@@ -46,6 +46,7 @@ def members(text: str) -> dict[str, Any]:
         ("ar:0", "auto_rotate:false"),
         ("rot:270", "rotate:270"),
         ("rot:450", "rotate:90"),
+        ("rot:-90", "rotate:270"),
         ("fl:1:1", "flip:1:1"),
         ("bg:255:0:10", "background:ff000a"),
         ("bl:1.5", "blur:1.50"),
