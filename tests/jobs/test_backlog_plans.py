@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import batches, dispatch, lifecycle
+from jobs import batches, lifecycle
+from jobs.dispatching import picking
 from tests.jobs.test_lifecycle_plans import nodes, values
 
 STATEMENTS = {
-    "take": dispatch._TAKE,
+    "take": picking._TAKE,
     "start": lifecycle._START,
     "succeed": lifecycle._SUCCEED,
 }
@@ -48,7 +49,7 @@ def test_plan_of_completing_batches_reads_their_own_jobs_only() -> None:
 
 @pytest.mark.django_db
 def test_plan_of_waiting_test_jobs_reads_no_live_ones() -> None:
-    plan = plan_of(dispatch._TESTS_WAIT, {"queue": "cpu"})
+    plan = plan_of(picking._TESTS_WAIT, {"queue": "cpu"})
     used = {one.get("Index Name") for one in nodes(plan)}
     assert used & {*OF_THE_BACKLOG, "job_waiting_test"} == {"job_waiting_test"}
 

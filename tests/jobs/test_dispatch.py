@@ -19,7 +19,9 @@ from pytest_django.fixtures import Settings
 
 from gpu_worker.contract import Step, to_json
 from jobs import dispatch, lifecycle, unpooled
-from jobs.dispatch import Candidate, Dispatcher
+from jobs.dispatch import Dispatcher
+from jobs.dispatching import packing, picking
+from jobs.dispatching.picking import Candidate
 from jobs.models import Engine, EnginePace, Job
 from nijika.celery import Publisher
 from nijika.local import servers
@@ -253,7 +255,7 @@ def candidates(count: int, *, room: int, size: int = 8, **more: Any) -> list[Can
 def test_pack_fills_messages_evenly_when_more_wait_than_fit(
     waiting: int, room: int, size: int, sizes: list[int]
 ) -> None:
-    packed = dispatch.pack(candidates(waiting, room=room, size=size))
+    packed = packing.pack(candidates(waiting, room=room, size=size))
     assert [len(message) for message in packed] == sizes
 
 
@@ -261,7 +263,7 @@ def test_pack_never_mixes_engines_nor_shares_a_lone_jobs_message() -> None:
     some = candidates(2, room=3) + candidates(2, room=3, engine="other")
     [lone] = candidates(1, room=3, alone=True)
     lone = replace(lone, id=UUID(int=99))
-    packed = dispatch.pack([some[0], lone, *some[1:]])
+    packed = packing.pack([some[0], lone, *some[1:]])
     assert [len(message) for message in packed] == [2, 1, 2]
     assert packed[1] == [lone.id]
 
@@ -533,9 +535,9 @@ def test_rows_taken_twice_at_once_go_out_once(
     worker()
     jobs = queued(person("owner"), 2)
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
-        both = dispatch.pack(dispatch.pick(one, "cpu"))
-        assert both == dispatch.pack(dispatch.pick(other, "cpu"))
-        taken = dispatch.take(one, both) + dispatch.take(other, both)
+        both = packing.pack(picking.pick(one, "cpu"))
+        assert both == packing.pack(picking.pick(other, "cpu"))
+        taken = picking.take(one, both) + picking.take(other, both)
     assert [row.id for row in taken] == [job.pk for job in jobs]
 
 
@@ -543,6 +545,6 @@ def test_lone_row_picked_twice_is_taken_once() -> None:
     worker()
     [job] = queued(person("owner"))
     with unpooled.connect("one") as one, unpooled.connect("other") as other:
-        first, second = (dispatch.take_lone(s, "cpu") for s in (one, other))
+        first, second = (picking.take_lone(s, "cpu") for s in (one, other))
     assert first.taken and first.taken.id == job.pk
     assert (second.waiting, second.taken) == (0, None)

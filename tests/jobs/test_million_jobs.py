@@ -20,7 +20,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts import issuing
 from accounts.joining import join
 from accounts.models import User
-from jobs import dispatch, figures, positions, reaping, retention, unpooled
+from jobs import figures, positions, reaping, retention, unpooled
+from jobs.dispatching import picking
 from jobs.unpooled import Connection
 from nijika.staff import keyset
 from tests.jobs.plans import nodes
@@ -106,14 +107,14 @@ def full_scans(plan: dict[str, Any]) -> list[str]:
 def test_choosing_among_very_many_jobs_costs_only_by_waiting_users(
     crowd: Connection,
 ) -> None:
-    found = plan(crowd, dispatch._PICK)
+    found = plan(crowd, picking._PICK)
     assert full_scans(found) == []
     # A few pages per waiting user, whatever the number of their jobs.
     assert found["Plan"]["Shared Hit Blocks"] < 10 * USERS
 
 
 def test_finding_that_no_job_waits_alone_costs_a_few_pages(crowd: Connection) -> None:
-    found = plan(crowd, dispatch._TAKE_LONE, message=UUID(int=1))
+    found = plan(crowd, picking._TAKE_LONE, message=UUID(int=1))
     assert full_scans(found) == []
     assert found["Plan"]["Shared Hit Blocks"] < 50
 
@@ -121,21 +122,21 @@ def test_finding_that_no_job_waits_alone_costs_a_few_pages(crowd: Connection) ->
 def test_looking_for_test_jobs_costs_nothing_beside_live_ones(
     crowd: Connection,
 ) -> None:
-    found = plan(crowd, dispatch._TESTS_WAIT)
+    found = plan(crowd, picking._TESTS_WAIT)
     assert found["Plan"]["Shared Hit Blocks"] < 10
-    found = plan(crowd, dispatch._PICK_TESTS, spare_runs=8)
+    found = plan(crowd, picking._PICK_TESTS, spare_runs=8)
     assert found["Plan"]["Shared Hit Blocks"] < 100
 
 
 def test_no_statement_of_control_reads_all_jobs(crowd: Connection) -> None:
-    ids = [one.id for one in dispatch.pick(crowd, "cpu")]
+    ids = [one.id for one in picking.pick(crowd, "cpu")]
     each: dict[str, Any] = {"ids": ids, "messages": ids, "dispatches": [0] * len(ids)}
     each["numbers"] = each["dispatches"]
     for query in (
-        dispatch._TAKE,
-        dispatch._TAKE_AGAIN,
-        dispatch._GIVE_BACK,
-        dispatch._UNCLAIMED,
+        picking._TAKE,
+        picking._TAKE_AGAIN,
+        picking._GIVE_BACK,
+        picking._UNCLAIMED,
         positions._WRONG,
         positions._WRITE,
     ):

@@ -1,0 +1,363 @@
+"""Which rows go next: chosen fairly, taken, given back, and looked for again.
+
+- Fewest in flight first, per user; then the oldest. The cost grows with the users who
+  wait, not with their jobs (`_PICK` walks the index from user to user).
+- A row is taken only as it was seen, and one that somebody else has locked is left
+  out: nobody here waits for a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from psycopg.rows import class_row
+
+from gpu_worker.contract import SPARE_RUNS
+from jobs.ids import new_ids
+from jobs.unpooled import Connection
+
+MOST_DOUBLINGS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A waiting job whose turn it is, and how many of its kind may travel together."""
+
+    id: UUID
+    operation: str
+    engine: str
+    alone: bool
+    batch_size: int
+    room: int
+    window: int
+    beside: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A dispatched row: all that its assignment needs. `word`: what its metadata say to
+    the sandbox, if it is the sandbox's."""
+
+    id: UUID
+    message: UUID
+    attempt: int
+    operation: str
+    engine: str
+    parameters: dict[str, Any]
+    then: list[dict[str, Any]]
+    inputs: list[dict[str, Any]]
+    run_limit_s: float
+    request_id: str
+    alone: bool
+    user_id: int
+    word: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lone:
+    """How many live jobs wait, of which only none, one and several are told apart; the
+    one, if nothing is in flight beside it; and the window."""
+
+    waiting: int
+    window: int
+    taken: Taken | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclaimed:
+    """A dispatched row that nobody has claimed though a slot is free."""
+
+    id: UUID
+    dispatches: int
+    age_s: float
+    window: int
+
+    @property
+    def is_due(self) -> bool:
+        """The first time soon, afterwards with a doubling pause."""
+        return self.age_s >= _pause_s(self.dispatches)
+
+
+def take_lone(session: Connection, queue: str) -> Lone:
+    """What `pick` and `take` would do where little is to do, by one small statement: a
+    third of their time. A row that is locked is not taken."""
+    values = _of(queue) | {"message": new_ids(1)[0]}
+    [row] = session.execute(_TAKE_LONE, values, prepare=True).fetchall()
+    waiting, window, *taken = row
+    return Lone(
+        waiting=waiting,
+        window=window,
+        taken=Taken(**dict(zip(_TAKEN, taken, strict=True))) if taken[0] else None,
+    )
+
+
+def pick(session: Connection, queue: str) -> list[Candidate]:
+    """The waiting jobs whose turn it is, fairly, as many as the window may take."""
+    with session.cursor(row_factory=class_row(Candidate)) as cursor:
+        return cursor.execute(_PICK, _of(queue), prepare=True).fetchall()
+
+
+def pick_tests(session: Connection, queue: str) -> list[Candidate]:
+    """The waiting test jobs whose turn it is: some while a slot is free, else none."""
+    values: dict[str, Any] = {"queue": queue}
+    # The one question of a turn without any is a small one.
+    if session.execute(_TESTS_WAIT, values, prepare=True).fetchone() is None:
+        return []
+    values = _of(queue) | {"spare_runs": SPARE_RUNS}
+    with session.cursor(row_factory=class_row(Candidate)) as cursor:
+        return cursor.execute(_PICK_TESTS, values, prepare=True).fetchall()
+
+
+def take(session: Connection, messages: Sequence[Sequence[UUID]]) -> list[Taken]:
+    """Commit that these jobs are dispatched, before they are. A row that changed or is
+    locked meanwhile stays out."""
+    names = new_ids(len(messages))
+    pairs = [(one, name) for name, m in zip(names, messages, strict=True) for one in m]
+    values = {"ids": [p[0] for p in pairs], "messages": [p[1] for p in pairs]}
+    with session.cursor(row_factory=class_row(Taken)) as cursor:
+        rows = cursor.execute(_TAKE, values, prepare=True).fetchall()
+    order = {one: place for place, (one, _) in enumerate(pairs)}
+    return sorted(rows, key=lambda row: order[row.id])
+
+
+def give_back(
+    session: Connection, taken: Sequence[Taken], *, pause_s: float = 0
+) -> None:
+    """These were not published: they wait again, unless somebody claimed them after
+    all (the broker may have taken what it did not acknowledge)."""
+    values = {
+        "ids": [one.id for one in taken],
+        "messages": [one.message for one in taken],
+        "pause_s": pause_s,
+    }
+    session.execute(_GIVE_BACK, values)
+
+
+def unclaimed(session: Connection, queue: str) -> list[Unclaimed]:
+    values = _of(queue) | {"age_s": settings.REPUBLISH_AFTER_S / 2}
+    with session.cursor(row_factory=class_row(Unclaimed)) as cursor:
+        return cursor.execute(_UNCLAIMED, values, prepare=True).fetchall()
+
+
+def take_again(session: Connection, lost: Sequence[Unclaimed]) -> list[Taken]:
+    values = {
+        "ids": [one.id for one in lost],
+        "dispatches": [one.dispatches for one in lost],
+    }
+    with session.cursor(row_factory=class_row(Taken)) as cursor:
+        rows = cursor.execute(_TAKE_AGAIN, values).fetchall()
+    return sorted(rows, key=lambda row: row.id)
+
+
+def _of(queue: str) -> dict[str, Any]:
+    """What the statements about a queue need to know."""
+    return {
+        "queue": queue,
+        "gone_s": settings.WORKER_GONE_S,
+        "long_ms": settings.CLAIM_AHEAD_S * 1000,
+    }
+
+
+def _pause_s(dispatches: int) -> float:
+    if dispatches <= 1:
+        return settings.REPUBLISH_AFTER_S
+    doublings = min(dispatches - 2, MOST_DOUBLINGS)
+    return float(settings.REPUBLISH_BACKOFF_S * 2**doublings)
+
+
+# The words of the partial index `job_waiting`; a delayed retry waits in it, too.
+_WAITING = """
+status = 'queued' AND dispatched_at IS NULL AND waiting_fetches = 0
+AND (not_before IS NULL OR not_before <= clock_timestamp())
+"""
+
+# The same in words that prove no partial index: rows named by their ids are found by
+# the primary key. A plan made while few jobs wait would read all that wait, later.
+_STILL_WAITING = _WAITING.replace("status = 'queued'", "status || '' = 'queued'")
+
+# The words of the partial index `job_in_flight`.
+_IN_FLIGHT = """
+(status = 'running' OR (status = 'queued' AND dispatched_at IS NOT NULL))
+"""
+
+_LIVE = """
+SELECT name, incarnation, slots, free_slots FROM jobs_worker
+WHERE queue = %(queue)s
+  AND seen_at > clock_timestamp() - make_interval(secs => %(gone_s)s)
+"""
+
+# Runs that are long on the average are not claimed ahead (`gpu_worker.pace`).
+_WINDOW = """
+CASE WHEN slots = 0 THEN 0 WHEN (
+  SELECT avg(run_ms) FROM jobs_enginepace AS pace JOIN jobs_engine AS known
+    ON known.operation = pace.operation AND known.name = pace.engine
+  WHERE known.queue = %(queue)s
+) > %(long_ms)s THEN slots + 1 ELSE 2 * slots + 1 END
+"""
+
+# What runs on a worker that is gone takes no room from the others. A user's jobs beyond
+# the window's size cannot be chosen, nor can those of users beyond as many.
+_PICK_FROM = f"""
+WITH RECURSIVE live AS ({_LIVE}),
+in_flight AS MATERIALIZED (
+  SELECT user_id, test, coalesce(message, id) AS message FROM jobs_job
+  WHERE queue = %(queue)s AND {_IN_FLIGHT}
+    AND (status = 'queued' OR (worker, incarnation) IN
+         (SELECT name, incarnation FROM live))
+),
+room AS MATERIALIZED (
+  SELECT size, messages, beside, greatest(0, messages) * (
+           SELECT coalesce(max((spec->>'batch_size')::int), 1) FROM jobs_engine
+           WHERE queue = %(queue)s) AS jobs
+  FROM ({{ROOM}}) AS counted
+),
+waiting (user_id, first_id) AS (
+  (SELECT user_id, id FROM jobs_job
+   WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND (SELECT jobs FROM room) > 0
+   ORDER BY user_id, id LIMIT 1)
+  UNION ALL
+  SELECT following.user_id, following.id FROM waiting CROSS JOIN LATERAL
+  (SELECT user_id, id FROM jobs_job
+   WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND user_id > waiting.user_id
+   ORDER BY user_id, id LIMIT 1) AS following
+),
+busy AS (
+  SELECT user_id, count(*) AS jobs FROM in_flight WHERE {{KIND}} GROUP BY user_id
+),
+users AS (
+  SELECT waiting.user_id, coalesce(busy.jobs, 0) AS jobs
+  FROM waiting LEFT JOIN busy USING (user_id)
+  ORDER BY coalesce(busy.jobs, 0), first_id LIMIT (SELECT jobs FROM room)
+)
+SELECT chosen.id, chosen.operation, chosen.engine, chosen.alone,
+       coalesce((jobs_engine.spec->>'batch_size')::int, 1) AS batch_size,
+       (SELECT messages::int FROM room) AS room,
+       (SELECT size::int FROM room) AS window,
+       (SELECT beside::int FROM room) AS beside
+FROM users CROSS JOIN LATERAL (
+  SELECT id, operation, engine, alone, row_number() OVER (ORDER BY id) AS place
+  FROM (SELECT id, operation, engine, alone FROM jobs_job
+        WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND user_id = users.user_id
+        ORDER BY id LIMIT (SELECT jobs FROM room)) AS first_ones
+) AS chosen
+LEFT JOIN jobs_engine
+  ON jobs_engine.operation = chosen.operation AND jobs_engine.name = chosen.engine
+ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
+"""
+
+_COUNTED = f"""
+SELECT (SELECT coalesce(sum({_WINDOW}), 0) FROM live) AS size,
+       (SELECT coalesce(sum(slots), 0) FROM live) AS slots,
+       (SELECT count(DISTINCT message) FROM in_flight WHERE NOT test) AS used,
+       (SELECT count(DISTINCT message) FROM in_flight WHERE test) AS beside
+"""
+
+_PICK = _PICK_FROM.replace("{KIND}", "NOT test").replace(
+    "{ROOM}",
+    f"SELECT size, beside, size - used AS messages FROM ({_COUNTED}) AS counts",
+)
+
+_TESTS_WAIT = f"""
+SELECT true FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND test LIMIT 1
+"""
+
+_PICK_TESTS = _PICK_FROM.replace("{KIND}", "test").replace(
+    "{ROOM}",
+    f"""
+    SELECT size, beside,
+           CASE WHEN used < slots THEN %(spare_runs)s - beside ELSE 0 END AS messages
+    FROM ({_COUNTED}) AS counts""",
+)
+
+_COLUMNS = """
+job.id, coalesce(job.message, job.id) AS message, attempt, operation, engine,
+parameters, "then", inputs, run_limit_s, request_id, alone, user_id,
+CASE WHEN engine = 'sandbox' THEN metadata->>'sandbox' END AS word
+"""
+
+_TAKEN = tuple(one.name for one in fields(Taken))
+
+_TAKE_LONE = f"""
+WITH live AS ({_LIVE}),
+waiting AS MATERIALIZED (
+  SELECT id FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND NOT test
+  ORDER BY user_id, id LIMIT 2
+),
+room AS MATERIALIZED (SELECT coalesce(sum({_WINDOW}), 0)::int AS size FROM live),
+free AS (
+  SELECT id FROM jobs_job
+  WHERE id = (SELECT (array_agg(id))[1] FROM waiting HAVING count(*) = 1)
+    AND {_STILL_WAITING} AND (SELECT size FROM room) > 0
+    AND NOT EXISTS (
+      SELECT FROM jobs_job WHERE queue = %(queue)s AND {_IN_FLIGHT} AND NOT test
+    )
+  FOR NO KEY UPDATE SKIP LOCKED
+),
+taken AS (
+  UPDATE jobs_job AS job
+  SET dispatched_at = clock_timestamp(), dispatches = dispatches + 1,
+      message = %(message)s::uuid
+  WHERE job.id = (SELECT id FROM free)
+  RETURNING {_COLUMNS}
+)
+SELECT (SELECT count(*)::int FROM waiting), room.size, taken.*
+FROM room LEFT JOIN taken ON true
+"""
+
+_TAKE = f"""
+WITH wanted AS (
+  SELECT * FROM unnest(%(ids)s::uuid[], %(messages)s::uuid[]) AS wanted (id, message)
+),
+free AS (
+  SELECT jobs_job.id, wanted.message FROM jobs_job JOIN wanted USING (id)
+  WHERE jobs_job.id = ANY(%(ids)s::uuid[]) AND {_STILL_WAITING}
+  FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+)
+UPDATE jobs_job AS job
+SET dispatched_at = clock_timestamp(), dispatches = dispatches + 1,
+    message = free.message
+FROM free WHERE job.id = free.id AND job.id = ANY(%(ids)s::uuid[])
+RETURNING {_COLUMNS}
+"""
+
+_GIVE_BACK = """
+UPDATE jobs_job AS job
+SET dispatched_at = NULL, dispatches = 0, message = NULL,
+    not_before = CASE WHEN %(pause_s)s::float8 > 0
+      THEN clock_timestamp() + make_interval(secs => %(pause_s)s::float8)
+      ELSE not_before END
+FROM unnest(%(ids)s::uuid[], %(messages)s::uuid[]) AS unsent (id, message)
+WHERE job.id = unsent.id AND coalesce(job.message, job.id) = unsent.message
+  AND status = 'queued' AND dispatched_at IS NOT NULL
+"""
+
+_UNCLAIMED = f"""
+SELECT id, dispatches, idle."window"::int AS "window",
+       extract(epoch FROM clock_timestamp() - dispatched_at)::float8 AS age_s
+FROM jobs_job CROSS JOIN (
+  SELECT sum({_WINDOW}) AS "window" FROM ({_LIVE}) AS live
+  HAVING sum(free_slots) > 0
+) AS idle
+WHERE queue = %(queue)s AND status = 'queued' AND dispatched_at IS NOT NULL
+  AND dispatched_at < clock_timestamp() - make_interval(secs => %(age_s)s)
+"""
+
+_TAKE_AGAIN = f"""
+WITH lost AS (
+  SELECT * FROM unnest(%(ids)s::uuid[], %(dispatches)s::int[]) AS lost (id, dispatches)
+),
+free AS (
+  SELECT jobs_job.id FROM jobs_job JOIN lost
+    ON lost.id = jobs_job.id AND lost.dispatches = jobs_job.dispatches
+  WHERE status = 'queued' AND dispatched_at IS NOT NULL
+  FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+)
+UPDATE jobs_job AS job
+SET dispatched_at = clock_timestamp(), dispatches = dispatches + 1
+FROM free WHERE job.id = free.id
+RETURNING {_COLUMNS}
+"""
