@@ -68,13 +68,13 @@ def check(path: str, query: str) -> Signed:
 
 
 def limit_of(method: str, path: str, query: str) -> int | None:
-    """How many bytes a request may bring without a key; None: this is none of ours."""
+    """How many bytes a request may bring without a key; None: this is none of ours.
+
+    Raises UploadLinkRefused.
+    """
     if method != "PUT" or not path.startswith(PREFIX):
         return None
-    try:
-        return check(path, query).size_bytes
-    except UploadLinkRefused:
-        return 0
+    return check(path, query).size_bytes
 
 
 def _is_number(text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from nijika import bridge, request_ids
 from nijika.bridge import Outcome
 from nijika.continuation import ROUTE, Finish, SendFile, Stream
-from nijika.errors import MethodNotAllowed, NijikaError
+from nijika.errors import Malformed, MethodNotAllowed, NijikaError
 from nijika.front import answers
 from nijika.front.answers import Answer, Send, StreamToClient
 from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool, TooSlow
@@ -36,9 +36,9 @@ class Options:
 
     `looks_valid` gets the values of X-API-Key and Authorization; `signed_limit_bytes`
     the method, the path and the query, and says how large a body may be that comes
-    without a key, None for any other address. `check` may block; a text from it refuses
-    to start. `observe` is told of each answer but streams: the route's pattern, the
-    method, the status and the seconds.
+    without a key, None for any other address; it raises for one that is not good.
+    `check` may block; a text from it refuses to start. `observe` is told of each answer
+    but streams: the route's pattern, the method, the status and the seconds.
     """
 
     application: Callable[..., Iterable[bytes]]
@@ -132,24 +132,38 @@ class Front:
         lane = self._link if scope["path"] == self._options.link_path else None
         body = Body(spool=self._options.spool)
         if head.has_body:
-            signed_bytes = self._options.signed_limit_bytes(
-                scope["method"], scope["path"], scope["query_string"].decode("latin-1")
-            )
+            signed_bytes, refusal = self._signed_limit(scope)
             reader = self._reader(
                 head, receive, on_link=lane is not None, signed_bytes=signed_bytes
             )
             try:
+                if refusal is not None:
+                    raise refusal
                 if (lane or self._ordinary).is_full:
                     raise LaneFull()
                 body = await reader.read()
             except NijikaError as error:
                 await _refuse(error, reader, head, answer)
                 return
+            except ClientGone:
+                # Who has closed only their own half of the line still reads.
+                cut = Malformed("The body is cut short.")
+                await answer.failure(cut, closing=True)
+                return
         lane = lane or (self._uploads if body.on_disk else self._ordinary)
         try:
             await self._ask(scope, receive, answer, body, lane)
         finally:
             body.close()
+
+    def _signed_limit(self, scope: Scope) -> tuple[int | None, NijikaError | None]:
+        """What the address itself says of the body's size, or why it is refused."""
+        query = scope["query_string"].decode("latin-1")
+        try:
+            limit = self._options.signed_limit_bytes
+            return limit(scope["method"], scope["path"], query), None
+        except NijikaError as error:
+            return None, error
 
     def _reader(
         self,

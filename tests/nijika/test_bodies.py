@@ -1,5 +1,6 @@
 """Huge, slow, cut and refused request bodies, and what their senders get to read."""
 
+import socket
 import time
 
 import pytest
@@ -166,6 +167,15 @@ def test_cut_body_is_never_treated_as_whole(own_site: Site) -> None:
     time.sleep(0.3)
 
     assert own_site.get("/state").json["echoed"] == 0
+
+
+def test_client_that_stops_in_the_middle_and_still_reads_is_told(site: Site) -> None:
+    with site.connect() as connection:
+        connection.sendall(head(5000) + b"x" * 2000)
+        connection.shutdown(socket.SHUT_WR)
+        reply = read_reply(connection)
+
+    assert (reply.status, reply.json["code"]) == (400, "malformed_body")
 
 
 def test_spool_over_budget_is_503_with_retry_after(own_site: Site) -> None:
