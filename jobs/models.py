@@ -278,6 +278,7 @@ class Batch(models.Model):
     completed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "batches"
         indexes = [
             models.Index(
                 fields=["user", "test", "-created_at", "-id"], name="batch_list"
@@ -591,6 +592,7 @@ class WebhookDelivery(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "webhook deliveries"
         constraints = [
             models.CheckConstraint(
                 condition=Q(status="pending", ended_at__isnull=True)

@@ -7,6 +7,7 @@ session's person.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 
 from billing import ledger
-from jobs import inputs, orders, submission, uploads
+from jobs import inputs, orders, sealing, submission, uploads
 from jobs.api import catalogue, parsing, wishes
 from jobs.api.rendering import answer, credits_text, job_view
 from jobs.api.uploads import checked, upload_view
 from jobs.inputs import REFERENCES
-from jobs.orders import Order
+from jobs.orders import Checked, Order
 from jobs.pages import requests, words
 from jobs.pages.base import PersonPage, local
 from jobs.pages.requests import Asked, Image
@@ -91,14 +92,21 @@ class Uploads(PersonPage):
 
 
 class Estimate(PersonPage):
-    """The price, and the same request for a program. Names of the files that are to be
-    sent come as the member `files`, by role."""
+    """The price, and the same request for a program.
+
+    Names of the files that are to be sent come as the member `files`, by role; whether
+    the provider is to be paid with a key of the person's own as `own_key`. The key
+    itself comes with `Run` alone, in the header that the API takes, too.
+    """
 
     def post(self, request: HttpRequest) -> HttpResponse:
         body = parsing.json_object(request)
         files = _texts(body.pop("files", {}))
+        own_keys = sealing.HEADERS if body.pop("own_key", False) else ()
         order = parsing.json_order(body)
-        found = orders.check(order, test=self.test, images_optional=True)
+        found = orders.check(
+            order, test=self.test, images_optional=True, own_keys=own_keys
+        )
         inputs.check(order.images)
         available, _ = ledger.balance(self.user_id)
         price = Decimal(0) if self.test else found.price
@@ -106,7 +114,7 @@ class Estimate(PersonPage):
             "price": credits_text(price),
             "available": credits_text(available),
             "is_enough": price <= available,
-            "requests": requests.texts(_asked(order, files)),
+            "requests": requests.texts(_asked(order, files, _key_header(found))),
         }
         return answer(content)
 
@@ -117,7 +125,10 @@ class Run(PersonPage):
     def post(self, request: HttpRequest) -> HttpResponse:
         order = parsing.json_order(parsing.json_object(request))
         key = wishes.idempotency_key(request)
-        orderer = self.orderer(test=self.test, idempotency_key=key)
+        orderer = replace(
+            self.orderer(test=self.test, idempotency_key=key),
+            provider_keys=wishes.provider_keys(request),
+        )
         item = orders.prepare(order, orderer)
         accepting = submission.combiner().offer(item)
         return finish(request, accepting, _accepted)
@@ -162,7 +173,11 @@ def _texts(value: Any) -> dict[str, str]:
     return {role: name[:100] for role, name in value.items() if isinstance(name, str)}
 
 
-def _asked(order: Order, files: dict[str, str]) -> Asked:
+def _key_header(found: Checked) -> str:
+    return sealing.HEADERS[found.spec.provider][0] if found.own_key else ""
+
+
+def _asked(order: Order, files: dict[str, str], key_header: str) -> Asked:
     images = [
         Image(role=one.role, place="" if one.text.startswith(REFERENCES) else one.text)
         for one in order.images
@@ -171,6 +186,7 @@ def _asked(order: Order, files: dict[str, str]) -> Asked:
         operation=order.operation,
         engine=order.engine,
         parameters=order.parameters,
+        key_header=key_header,
         images=[_named(one, files) for one in images]
         + [Image(role=role, name=name) for role, name in _unsent(order, files)],
     )

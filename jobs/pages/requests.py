@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from gpu_worker.contract import SANDBOX
-from jobs import engines
+from jobs import engines, sealing
 from jobs.api.rendering import API
 from jobs.models import Job
 from jobs.results import EXTENSIONS
@@ -31,13 +31,20 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a program would ask for."""
+    """What a program would ask for. `key_header` names the header that carries a key of
+    the person's own for the provider; the key itself is nowhere in here."""
 
     operation: str
     engine: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     then: Sequence[Mapping[str, Any]] = ()
     images: Sequence[Image] = ()
+    key_header: str = ""
+
+    @property
+    def key_variable(self) -> str:
+        """From where a program takes that key: `X-Fal-Key` is in `FAL_KEY`."""
+        return self.key_header.removeprefix("X-").replace("-", "_").upper()
 
 
 def of_job(job: Job) -> dict[str, str]:
@@ -51,8 +58,19 @@ def of_job(job: Job) -> dict[str, str]:
         parameters=_said(job),
         then=job.then,
         images=images,
+        key_header=_key_header(job),
     )
     return texts(asked)
+
+
+def _key_header(job: Job) -> str:
+    """Of the provider, which all models of a family (`fal:…`) have in common."""
+    if not job.own_key:
+        return ""
+    family = job.engine.partition(":")[0]
+    specs = engines.known(job.operation, test=False)
+    found = (one.provider for one in specs if one.engine.partition(":")[0] == family)
+    return next((sealing.HEADERS[one][0] for one in found if one), "")
 
 
 def _said(job: Job) -> dict[str, Any]:
@@ -85,6 +103,8 @@ def curl(asked: Asked) -> str:
         '-H "Authorization: Bearer $NIJIKA_API_KEY"',
         f'-H "Prefer: wait={WAIT_S}"',
     ]
+    if asked.key_header:
+        lines.append(f'-H "{asked.key_header}: ${asked.key_variable}"')
     if _has_files(asked):
         form = [f"{name}={text}" for name, text in _fields(asked).items()]
         form += [
@@ -111,6 +131,7 @@ def python(asked: Asked) -> str:
         "    headers={\n"
         '        "Authorization": f"Bearer {os.environ[\'NIJIKA_API_KEY\']}",\n'
         f'        "Prefer": "wait={WAIT_S}",\n'
+        f"{_key_code(asked)}"
         "    },\n"
         f"{sent}"
         ")\n"
@@ -121,6 +142,12 @@ def python(asked: Asked) -> str:
         '    with open(f"result-{result[\'index\']}.{kind}", "wb") as file:\n'
         '        file.write(requests.get(result["url"]).content)\n'
     )
+
+
+def _key_code(asked: Asked) -> str:
+    if not asked.key_header:
+        return ""
+    return f'        "{asked.key_header}": os.environ["{asked.key_variable}"],\n'
 
 
 def _form_code(asked: Asked) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.utils import timezone
 
 from jobs.api import pages
 from jobs.inputs import job_id_of
@@ -179,6 +180,7 @@ class DeliveryPage(WebhookPage):
             endpoint=endpoint,
             log=deliveries.log_of(delivery),
             is_pending=delivery.status == WebhookDelivery.Status.PENDING,
+            is_due=delivery.next_at <= timezone.now(),
         )
 
 

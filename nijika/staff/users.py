@@ -14,7 +14,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -27,7 +27,7 @@ from jobs import figures
 from jobs.models import Job
 from nijika.errors import Conflict
 from nijika.staff import audit, credits, finding, issuing
-from nijika.staff.acts import Act, Deed, ReasonForm
+from nijika.staff.acts import Act, Deed, ReasonForm, reason
 from nijika.staff.base import Choice, StaffAdmin, choice, labelled
 from nijika.staff.keyset import SEARCH, Walk
 from nijika.staff.models import Action
@@ -61,6 +61,12 @@ class PasswordForm(ReasonForm):
         password: str = self.cleaned_data["password"]
         validate_password(password)
         return password
+
+
+class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Whom to let in, and why: they get the welcome credits."""
+
+    reason = reason()
 
 
 @transaction.atomic
@@ -156,7 +162,8 @@ class UserAdmin(StaffAdmin):
     search_fields = ("email",)
     search_help_text = "An e-mail or its beginning, or an id"
     ordering = ("-pk",)
-    fields = ("email",)
+    form = NewUserForm
+    fields = ("email", "reason")
     shown = ("id", "email", "created_at", "last_login", "suspended_at", "deleted_at")
     panels = "staff/user.html"
     acts = (
@@ -250,6 +257,11 @@ class UserAdmin(StaffAdmin):
         obj.set_unusable_password()
         obj.save()
         joining.welcome(obj)
+        why = form.cleaned_data["reason"]
+        audit.record(request, "user added", obj, user_id=obj.pk, reason=why)
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> None:
+        """`save_model` has written it."""
 
     def more_about(self, request: HttpRequest, row: User) -> dict[str, Any]:
         available, held = ledger.balance(row.pk)

@@ -8,6 +8,9 @@ from typing import Any
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from accounts.models import User
 from jobs.models import WebhookDelivery, WebhookEndpoint
@@ -49,7 +52,7 @@ def _record(deed: Deed, what: str, row: WebhookDelivery | WebhookEndpoint) -> No
 
 
 class WebhookEndpointAdmin(StaffAdmin):
-    list_display = ("url", "user", "mode", "state", "events_text", "created_at")
+    list_display = ("address", "user", "mode", "state", "events_text", "created_at")
     list_filter = (Mode, narrow("user"))
     list_select_related = ("user",)
     search_fields = ("id",)
@@ -89,6 +92,10 @@ class WebhookEndpointAdmin(StaffAdmin):
     def more_about(self, request: HttpRequest, row: WebhookEndpoint) -> dict[str, Any]:
         sent = WebhookDelivery.objects.filter(endpoint_id=row.pk)
         return {"deliveries": sent.order_by("-created_at", "-id")[:20]}
+
+    @admin.display(description="address")
+    def address(self, endpoint: WebhookEndpoint) -> str:
+        return shortened(endpoint.url)
 
     @admin.display(description="mode")
     def mode(self, endpoint: WebhookEndpoint) -> str:
@@ -160,11 +167,20 @@ class WebhookDeliveryAdmin(StaffAdmin):
 
     @admin.display(description="user")
     def whose(self, delivery: WebhookDelivery) -> str:
-        return f"user {delivery.user_id}"
+        link = reverse("admin:accounts_user_change", args=[delivery.user_id])
+        return format_html('<a href="{}">{}</a>', link, delivery.user_id)
 
     @admin.display(description="receiver")
     def receiver(self, delivery: WebhookDelivery) -> str:
-        return delivery.url or f"endpoint {delivery.endpoint_id}"
+        if delivery.endpoint_id is None:
+            return shortened(delivery.url)
+        link = reverse("admin:jobs_webhookendpoint_change", args=[delivery.endpoint_id])
+        return format_html('<a href="{}">{}</a>', link, short(delivery.endpoint_id))
+
+
+def shortened(url: str) -> str:
+    """An address by its beginning; the whole one is its title."""
+    return format_html('<span title="{}">{}</span>', url, Truncator(url).chars(60))
 
 
 admin.site.register(WebhookEndpoint, WebhookEndpointAdmin)

@@ -20,7 +20,10 @@ from tests.browser import people
 from tests.browser.people import Person
 from tests.flows.house import House, house
 
-SETTINGS = {"NIJIKA_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
+SETTINGS = {
+    "NIJIKA_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1",
+    "NIJIKA_CHOOSABLE_ENGINES": "edit/google",
+}
 
 
 @pytest.fixture(scope="package")

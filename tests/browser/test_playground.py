@@ -9,15 +9,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from nacl.public import PrivateKey
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from gpu_worker.contract import EngineSpec, to_json
+from jobs.engines import FRESH_S
 from tests.browser.people import PATIENCE_MS, Person
-from tests.flows.house import ROOT
+from tests.flows.house import ROOT, House
 
 PHOTO = ROOT / "nijika" / "local" / "photos" / "lemur.jpg"
 DROP = """
@@ -202,3 +206,58 @@ def test_a_mask_is_painted_on_the_picture(somebody: Person) -> None:
     back = page.get_by_role("button", name="Back to the picture")
     back.click()
     expect(page.get_by_alt_text("The picture that you chose")).to_be_visible()
+
+
+KEY = "sk-of-the-client-4711"
+
+
+@pytest.fixture
+def hosted(home: House) -> Iterator[None]:
+    """A provider's engine has reported that works with keys of clients' own alone."""
+    spec = EngineSpec(
+        operation="edit",
+        engine="google",
+        queue="remote",
+        parameters={"type": "object", "properties": {}, "additionalProperties": False},
+        provider="google",
+        sealing_key=base64.b64encode(bytes(PrivateKey.generate().public_key)).decode(),
+        unavailable="provider_key_missing",
+    )
+    home.sql(
+        "INSERT INTO jobs_engine (operation, name, queue, spec)"
+        " VALUES (%s, %s, %s, %s)",
+        *("edit", "google", "remote", json.dumps(to_json(spec))),
+    )
+    yield
+    home.sql("DELETE FROM jobs_engine WHERE name = 'google'")
+
+
+@pytest.mark.usefixtures("hosted")
+def test_an_own_key_pays_for_one_job_and_stays_nowhere(
+    home: House, somebody: Person
+) -> None:
+    time.sleep(FRESH_S)
+    page = somebody.visit("/playground?operation=edit")
+    page.get_by_role("button", name="A lemur, in its fur").click()
+    expect(page.locator("#engine-note")).to_contain_text("It takes one of your own")
+    page.get_by_label("Your own Google key").fill(KEY)
+    expect(page.locator("#price")).to_have_text("0.005")
+    expect(page.locator("#engine-note")).to_be_hidden()
+    expect(page.locator("#curl")).to_contain_text("X-Google-Api-Key: $GOOGLE_API_KEY")
+    somebody.check_accessible()
+    with page.expect_request("**/playground/jobs?mode=live") as sent:
+        page.get_by_role("button", name="Run", exact=True).click()
+    assert sent.value.headers["x-google-api-key"] == KEY
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#problem")).to_contain_text("Nothing was charged")
+    [[own_key]] = home.sql(
+        "SELECT own_key FROM jobs_job AS job JOIN accounts_user AS owner"
+        " ON owner.id = job.user_id WHERE owner.email = %s",
+        somebody.email,
+    )
+    assert own_key is True
+    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    assert KEY not in page.evaluate(kept)
+    page.get_by_role("link", name="Details").click()
+    page.go_back()
+    expect(page.locator("#own-key")).to_have_value("")

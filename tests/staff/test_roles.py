@@ -149,16 +149,19 @@ def test_nobody_is_deleted(staff: Client, owner: User) -> None:
 
 
 def test_user_added_gets_a_wallet_and_no_password(staff: Client) -> None:
-    assert staff.post("/admin/accounts/user/add/", {"email": "n@example.com"})
+    page, form = "/admin/accounts/user/add/", {"email": "n@example.com"}
+    assert staff.post(page, form).status_code == 200  # it asks why
+    assert staff.post(page, form | {"reason": "ours"}).status_code == 302
     user = User.objects.get(email="n@example.com")
     assert ledger.balance(user.pk) == (50, 0) and user.role == "user"
     assert not user.has_usable_password()
-    assert Action.objects.filter(action="user added").exists()
+    deed = Action.objects.get(action="user added")
+    assert (deed.user_id, deed.reason) == (user.pk, "ours")
 
 
 def test_user_added_twice_in_another_case_is_refused(
     staff: Client, owner: User
 ) -> None:
-    form = {"email": "OWNER@example.com"}
+    form = {"email": "OWNER@example.com", "reason": "again"}
     assert staff.post("/admin/accounts/user/add/", form).status_code == 200
     assert User.objects.filter(email__iexact=owner.email).count() == 1

@@ -6,6 +6,7 @@ import { Brush } from "./brush.js";
 import { compare, shape } from "./compare.js";
 import { field, isOpen, make, showErrors, title } from "./fields.js";
 import { bytesText, kindOf } from "./kinds.js";
+import { isKeyGiven, keyHeaders, offerKey } from "./own_key.js";
 import { Points } from "./points.js";
 
 const by = (id) => document.getElementById(id);
@@ -51,6 +52,7 @@ function chooseOperation() {
 function chooseEngine() {
   state.engine = operation().engines.find((one) => one.name === by("engine").value)
     ?? operation().engines[0];
+  offerKey(state.engine);
   showAvailability();
   buildFields();
   takeStrokes(false);
@@ -68,9 +70,12 @@ const REASONS = {
 
 function showAvailability() {
   const note = by("engine-note");
-  note.hidden = state.engine.available || mode === "test";
-  note.textContent = REASONS[state.engine.reason]
-    ?? "No worker is up for this engine right now. A job waits until one comes.";
+  const { available, own_key: takesKey, reason } = state.engine;
+  const isKeyMissing = reason === "provider_key_missing" && takesKey;
+  note.hidden = available || mode === "test" || (isKeyMissing && isKeyGiven());
+  note.textContent = isKeyMissing
+    ? "No provider key is set for it here. It takes one of your own."
+    : REASONS[reason] ?? "No worker is up for this engine right now. A job waits until one comes.";
 }
 
 /** Schemas come without an order of their own: what is asked for most stands first. */
@@ -217,6 +222,7 @@ function pictures() {
 
 function changed() {
   state.key = null;
+  showAvailability();
   if (state.complaint === "run") complain(null);
   by("clear-points").hidden = !takesPoints() || !points.all.length;
   clearTimeout(state.estimating?.timer);
@@ -235,7 +241,8 @@ async function estimate() {
   }
   if (state.engine.images.min > 0 && !files.image && !asked.image) files.image = "photo.jpg";
   try {
-    const found = await post(`/playground/estimate?mode=${mode}`, { ...asked, files },
+    const found = await post(`/playground/estimate?mode=${mode}`,
+      { ...asked, files, own_key: isKeyGiven() },
       { signal: abort.signal });
     showPrice(found);
     if (state.complaint !== "run") complain(null);
@@ -398,6 +405,7 @@ async function run(event) {
   }
   setBusy(true);
   try {
+    const paying = keyHeaders();
     const all = {};
     for (const [role, picture] of pictures()) (all[role] ??= []).push(await sent(picture));
     for (const [role, places] of Object.entries(all)) {
@@ -406,7 +414,7 @@ async function run(event) {
     showRunning("Asking");
     state.key ??= newKey();
     const job = await post(`/playground/jobs?mode=${mode}`, asked,
-      { headers: { "Idempotency-Key": state.key } });
+      { headers: { "Idempotency-Key": state.key, ...paying } });
     follow(job);
   } catch (error) {
     finishJob();

@@ -9,10 +9,15 @@ import sys
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
+from billing import prices
+from billing.models import Price
+from jobs import engines
 from jobs.models import Job, Upload
 from jobs.pages import requests
 from jobs.pages.requests import Asked, Image
+from tests.jobs.api.test_own_keys import KEY, hosted
 from tests.jobs.pages.conftest import DATA_URL, PNG, Visitor
 
 
@@ -75,6 +80,49 @@ def test_a_job_without_the_credits_is_refused(owner: Visitor) -> None:
     body = {"operation": "removebg", "image": DATA_URL}
     answer = owner.ask("/playground/jobs", body)
     assert (answer.status_code, answer.json()["code"]) == (402, "insufficient_credits")
+
+
+@pytest.fixture
+def _hosted(settings: Settings) -> None:
+    settings.CHOOSABLE_ENGINES = ["edit/fal:", "edit/google"]
+    engines.announce([hosted("fal:a/model", "fal"), hosted("google", "google")])
+    Price.objects.update_or_create(
+        operation="edit", engine="", own_key=True, defaults={"credits": "0.0050"}
+    )
+    prices.forget()
+
+
+PAID = {"operation": "edit", "engine": "fal:a/model", "image": DATA_URL}
+
+
+@pytest.mark.usefixtures("_hosted")
+def test_an_own_key_has_its_price_and_its_line_for_a_program(owner: Visitor) -> None:
+    plain, paid = (estimate(owner, **PAID, own_key=own) for own in (False, True))
+    assert (plain.json()["price"], paid.json()["price"]) == ("0.0100", "0.0050")
+    assert "$FAL_KEY" not in plain.json()["requests"]["curl"]
+    assert '-H "X-Fal-Key: $FAL_KEY"' in paid.json()["requests"]["curl"]
+    python = paid.json()["requests"]["python"]
+    assert '"X-Fal-Key": os.environ["FAL_KEY"],' in python
+    compile(python, "shown", "exec")
+
+
+@pytest.mark.usefixtures("_hosted")
+def test_an_own_key_pays_for_the_job_and_is_shown_nowhere(owner: Visitor) -> None:
+    headers = {"X-Fal-Key": KEY, "Idempotency-Key": "press-1"}
+    answer = owner.ask("/playground/jobs", PAID, **headers)
+    assert answer.status_code == 202 and KEY.encode() not in answer.content
+    job = Job.objects.get()
+    assert job.own_key and job.sealed_key and KEY not in job.sealed_key
+    page = owner.text(f"/jobs/{job.pk}")
+    assert "X-Fal-Key: $FAL_KEY" in page and KEY not in page
+
+
+@pytest.mark.usefixtures("_hosted")
+def test_what_is_no_key_is_refused_without_being_said(owner: Visitor) -> None:
+    answer = owner.ask("/playground/jobs", PAID, **{"X-Fal-Key": "my secret key"})
+    assert answer.status_code == 422 and b"secret" not in answer.content
+    assert answer.json()["errors"][0]["field"] == "X-Fal-Key"
+    assert not Job.objects.exists()
 
 
 FILE = Image(role="image", name="it's.jpg")
