@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run tests side by side; each has servers and stacks of its own.
+WORKERS ?= 2
 SETUP := $(PYTHON) nijika/local/bootstrap.py
 
 .PHONY: help demo run test retest test-engines retest-engines lint fix bench bench-images bench-delivery bench-gpu gallery screenshots chaos mutants lock
@@ -20,14 +22,14 @@ run: ## start nijika on this machine; Ctrl-C stops it
 
 test: ## all tests
 	@$(SETUP) test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadscope
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope
 
 retest: ## what failed last time, one at a time
 	@$(BIN)/python -m pytest -q --last-failed
 
 test-engines: ## the tests that need torch or the providers' SDKs
 	@$(SETUP) engines
-	@.venv-engines/bin/python -m pytest -q -m engines tests/engines
+	@.venv-engines/bin/python -m pytest -q -n $(WORKERS) --dist loadscope -m engines tests/engines
 
 retest-engines: ## what of them failed last time, one at a time
 	@.venv-engines/bin/python -m pytest -q --last-failed tests/engines

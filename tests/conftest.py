@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -8,9 +9,23 @@ from django.test import TransactionTestCase
 from billing import prices
 from billing.models import Price
 from jobs import news, submission, waiting
+from tests import scheduling
 
 PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES
 OWN_KEY_PRICES = import_module("billing.migrations.0004_own_key_prices").PRICES
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    scheduling.sort(items)
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Any
+) -> scheduling.Scheduling | None:
+    if config.getoption("dist") != "loadscope":
+        return None
+    config.option.loadscopereorder = False
+    return scheduling.Scheduling(config, log)
 
 
 def _empty_tables(case: TransactionTestCase) -> None:

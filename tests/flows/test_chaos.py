@@ -8,7 +8,7 @@ from tests import misbehaving
 from tests.chaos.storm import SETTINGS, Storm
 from tests.flows.house import house
 
-SECONDS = 30.0
+SECONDS = 20.0
 
 
 def test_storm_loses_nothing_and_charges_nothing_twice() -> None:

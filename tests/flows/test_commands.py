@@ -58,9 +58,8 @@ def test_demo_that_fails_names_the_process_and_shows_its_log(checkout: Path) -> 
     assert "worker does not run. Its log ends:\nno device found" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_serves_until_a_signal_and_ends_in_time(
-    checkout: Path, number: signal.Signals
+def test_run_serves_restarts_what_crashes_and_ends_in_time_on_ctrl_c(
+    checkout: Path,
 ) -> None:
     with running(checkout) as run:
         output = read_until(run, "-F image=@")
@@ -68,16 +67,7 @@ def test_run_serves_until_a_signal_and_ends_in_time(
         environment = environment_of(checkout)
         assert get(environment, "/api/health").startswith('{"status": "healthy"')
         assert manage(environment, checkout, "check_ledger") == 0
-        began = time.monotonic()
-        run.send_signal(number)
-        assert run.wait(STOPS_WITHIN_S) == 0
-        assert time.monotonic() - began < STOPS_WITHIN_S
-    assert not (checkout / ".nijika" / "env").exists()
 
-
-def test_run_restarts_what_crashes_and_refuses_a_second_run(checkout: Path) -> None:
-    with running(checkout) as run:
-        read_until(run, "-F image=@")
         again = start(checkout, "run")
         assert "already running in this checkout" in again.communicate(timeout=20)[0]
         assert again.returncode == 1
@@ -88,14 +78,28 @@ def test_run_restarts_what_crashes_and_refuses_a_second_run(checkout: Path) -> N
         eventually(
             lambda: processes(checkout, "manage.py control") or None, within_s=10
         )
+        assert_ends_in_time(run, signal.SIGINT)
+    assert not (checkout / ".nijika" / "env").exists()
 
 
-def test_run_killed_takes_its_processes_along(checkout: Path) -> None:
+def test_run_killed_takes_its_processes_along_and_the_next_one_ends_on_sigterm(
+    checkout: Path,
+) -> None:
     with running(checkout) as run:
         read_until(run, "-F image=@")
         run.kill()
         run.wait()
         eventually(lambda: not left_over(checkout) or None, within_s=STOPS_WITHIN_S)
+    with running(checkout) as run:
+        read_until(run, "-F image=@")
+        assert_ends_in_time(run, signal.SIGTERM)
+
+
+def assert_ends_in_time(run: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    began = time.monotonic()
+    run.send_signal(number)
+    assert run.wait(STOPS_WITHIN_S) == 0
+    assert time.monotonic() - began < STOPS_WITHIN_S
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class Standing:
         self.platform.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     standing = Standing(tmp_path_factory.mktemp("standing"))
     yield standing

@@ -108,7 +108,7 @@ def until(condition: Any, timeout_s: float = 5) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
     """The test application behind the front. Shared: leave it idle."""
     running = Site("tests.nijika.served")

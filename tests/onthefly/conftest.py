@@ -71,13 +71,13 @@ def signer_of(home: House, email: str, *options: str) -> Signer:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def web() -> Iterator[Origin]:
     with origin() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(web: Origin) -> Iterator[House]:
     settings = {
         "NIJIKA_FETCH_ALLOWED_HOSTS": web.host,
@@ -92,12 +92,12 @@ def home(web: Origin) -> Iterator[House]:
         yield built
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def owner(home: House) -> Signer:
     return signer_of(home, "you@example.org")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stranger(home: House) -> Signer:
     home.stack.manage("create_user", "stranger@example.org", "--credits", "5")
     return signer_of(home, "stranger@example.org")

@@ -80,7 +80,7 @@ def text_of(answer: HttpResponseBase) -> str:
     return " ".join(answer.content.decode().split())  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _site() -> Iterator[Provider]:
     with Provider() as running:
         yield running

@@ -8,7 +8,7 @@ from gpu_worker.engines.base import Engine
 from tests.gpu_worker.engines.desk import Desk
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def loaded() -> dict[str, Engine]:
     return {}
 
