@@ -241,7 +241,7 @@ def test_s3_download_url_is_presigned(s3_endpoint: str, aws: None) -> None:
 def test_s3_deletes_more_than_one_page(
     s3_endpoint: str, aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "DELETE_AT_ONCE", 3)
+    monkeypatch.setattr("jobs.stores.s3.DELETE_AT_ONCE", 3)
     store = make_s3(s3_endpoint, prefix="pages")
     for number in range(7):
         store.write(f"x/{number}", b"")
