@@ -9,7 +9,7 @@ READERS = [
     ROOT / "gpu_worker/sealing.py",
     *(ROOT / "gpu_worker/engines").rglob("*.py"),
 ]
-OF_COMPOSE = {"POSTGRES_PASSWORD", "S3_SECRET_KEY"}
+OF_COMPOSE = {"POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"}
 
 
 def test_env_example_lists_what_the_programs_read_and_nothing_else() -> None:
