@@ -22,8 +22,9 @@ from uuid import UUID
 from django.db import connection
 
 from jobs import groups
+from jobs.accepting.items import Accepted, Later, Submission
 from jobs.groups import Answer, InDoubt
-from jobs.intake import Accepted, Intake, Later, Submission
+from jobs.intake import Intake
 from nijika import counters
 from nijika.errors import NijikaError
 

@@ -30,7 +30,8 @@ from django.db import (
 
 from billing import ledger
 from billing.errors import WalletBusy
-from jobs.intake import LOCKED, Accepted, Intake, Outcome, Submission, replay
+from jobs.accepting.items import LOCKED, Accepted, Outcome, Submission
+from jobs.intake import Intake, replay
 from jobs.models import Job
 from nijika.errors import Invalid, NijikaError, Unavailable
 

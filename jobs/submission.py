@@ -24,9 +24,9 @@ from uuid import UUID
 from billing import ledger
 from billing.errors import InsufficientCredits
 from jobs import groups, news
+from jobs.accepting.items import LOCKED, Accepted, Later, Submission
 from jobs.combiner import Combiner
 from jobs.groups import Answer, InDoubt
-from jobs.intake import LOCKED, Accepted, Later, Submission
 from nijika import counters
 from nijika.errors import NijikaError
 
