@@ -10,11 +10,12 @@ In the order in which a job meets them:
                   inputs, images, image_headers, strict_json, engines, schemas,
                   sandbox, stored, sealing (keys of the client's own); again
                   uploads and upload_links: files that are sent before their jobs
-    submission    accepts many at once; combiner, groups, intake are its parts
+    submission    accepts many at once; combiner, groups, intake, accepting/ are its
+                  parts
     batches       many jobs in one request, all or none; archives has their results
     idempotency   one key makes one thing, of whatever kind
     sources       fetches URL inputs
-    dispatch      waiting rows to Celery messages, fairly
+    dispatch      waiting rows to Celery messages, fairly; dispatching/ has its parts
     link          what a worker's call does; link_view (its answer over HTTP), vetting
     lifecycle     every change of a status, with its money; locks, turns
     reaping       what nobody would end
@@ -23,7 +24,7 @@ In the order in which a job meets them:
     retention     what is erased, and when; leaving: all of a person who goes
 
     control       the loops that run all this; control_signs, positions
-    storage       files, in a folder or in S3
+    storage       files, in a folder or in S3 (stores/)
     news          who is told that a job changed
     waiting       who waits for a job's end, without a thread
     streaming     who is told of a job event by event, likewise
