@@ -146,9 +146,10 @@ def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
             name = strict_json.printable(name)
             yield FieldError(f"{field}.{name}", "unknown", "is not a parameter here")
     elif keyword == "dependentRequired":
-        for name in _also_needed(wanted, error.instance):
-            yield FieldError(f"{field}.{name}", "required", "is missing beside another")
-    elif keyword == "anyOf" and all(set(one) == {"required"} for one in wanted):
+        for name, beside in _also_needed(wanted, error.instance):
+            message = f"is needed beside {beside}"
+            yield FieldError(f"{field}.{name}", "required", message)
+    elif keyword == "anyOf" and all("required" in one for one in wanted):
         names = ", ".join(name for one in wanted for name in one["required"])
         yield FieldError(field, "required", f"must have at least one of {names}")
     elif keyword == "false":
@@ -157,9 +158,23 @@ def _field_errors(error: ValidationError, path: str) -> Iterator[FieldError]:
         yield FieldError(field, "unsupported", error.schema["x-refused"])
     elif keyword in MEANINGS:
         code, describe = MEANINGS[keyword]
-        yield FieldError(field, code, describe(wanted))
+        yield FieldError(field, code, _form_of(error) or describe(wanted))
     else:
-        yield FieldError(field, "invalid", "is not of a form that is allowed here")
+        message = _form_of(error) or "is not of a form that is allowed here"
+        yield FieldError(field, "invalid", message)
+
+
+def _form_of(error: ValidationError) -> str:
+    """What must be written, in words, where the schema has them or they are plain."""
+    keyword, schema = error.validator, error.schema
+    if not isinstance(schema, dict):
+        return ""
+    if keyword in {"pattern", "anyOf"}:
+        return str(schema.get("x-form", ""))
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    if keyword in {"minItems", "maxItems"} and least == most:
+        return f"must have exactly {most} items"
+    return ""
 
 
 def _unknown(error: ValidationError) -> list[str]:
@@ -172,9 +187,10 @@ def _unknown(error: ValidationError) -> list[str]:
     ]
 
 
-def _also_needed(wanted: Any, instance: Mapping[str, Any]) -> list[str]:
+def _also_needed(wanted: Any, instance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each member that is missing, and the one that needs it."""
     return [
-        name
+        (name, given)
         for given, names in wanted.items()
         if given in instance
         for name in names

@@ -10,6 +10,9 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from gpu_worker.contract import EngineSpec
+from gpu_worker.engines.classical import Classical
+from gpu_worker.engines.imaging.engine import spec_of
+from gpu_worker.engines.parameters import smart_mask
 from jobs import engines
 from jobs.errors import BadFields, EngineUnavailable
 from jobs.models import Engine
@@ -31,6 +34,13 @@ SCHEMA: dict[str, Any] = {
             "properties": {"top": {"type": "integer", "default": 7}},
         },
     },
+}
+
+
+REAL = {
+    **{name: spec_of(name).parameters for name in ("encode", "crop", "resize")},
+    "removebg": Classical.spec.parameters,
+    "smart-mask": smart_mask.schema(),
 }
 
 
@@ -257,6 +267,31 @@ def test_parameters_that_do_not_go_together_are_named(
         engines.validate_parameters(make_spec(parameters=TOGETHER), parameters)
     (error,) = refused.value.errors
     assert (error["field"], error["code"]) == (field, code)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "text"),
+    [
+        ("encode", {"quality": 80}, "format is needed beside quality"),
+        (
+            "encode",
+            {"format": "webp", "lossless": True, "quality": 80},
+            "quality does not go with the other parameters",
+        ),
+        ("crop", {}, "must have at least one of width, height, x, y, trim"),
+        ("resize", {"width": 1, "background": "red"}, "must be like #fff or #81d4fa"),
+        ("removebg", {"roi": "0 0 1 1"}, "must be x1 y1 x2 y2, each like 100px or 10%"),
+        ("removebg", {"bg_color": "zz"}, "or a colour's CSS name"),
+        ("smart-mask", {"box": [1, 2, 3]}, "box must have exactly 4 items"),
+    ],
+)
+def test_refusal_says_what_to_write_and_shows_no_pattern(
+    operation: str, parameters: dict[str, Any], text: str
+) -> None:
+    spec = make_spec(parameters=REAL[operation])
+    with pytest.raises(BadFields) as refused:
+        engines.validate_parameters(spec, parameters)
+    assert str(refused.value).endswith(text)
 
 
 def test_engine_that_another_process_announced_is_soon_found() -> None:

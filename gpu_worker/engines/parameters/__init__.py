@@ -13,6 +13,7 @@ COLOUR: dict[str, Any] = {
     "type": "string",
     # "$" alone would let a line break follow.
     "pattern": "^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$(?!\\n)",
+    "x-form": "must be like #fff or #81d4fa",
 }
 """#rgb or #rrggbb."""
 

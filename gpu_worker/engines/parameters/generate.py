@@ -21,6 +21,7 @@ PROMPT: dict[str, Any] = {
     "maxLength": MOST_CHARACTERS,
     # Blanks alone ask for nothing.
     "pattern": "\\S",
+    "x-form": "must not be blank",
 }
 SIDE: dict[str, Any] = {
     "type": "integer",

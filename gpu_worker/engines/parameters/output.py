@@ -74,8 +74,13 @@ RULES: dict[str, Any] = {
         },
         {
             "if": _where("lossless", {"const": True}),
-            "then": _where("format", {"enum": ["png", "webp", "avif"]})
-            | {"not": {"required": ["quality"]}},
+            "then": {
+                "required": ["format"],
+                "properties": {
+                    "format": {"enum": ["png", "webp", "avif"]},
+                    "quality": False,
+                },
+            },
         },
         {
             "if": _where("progressive", {"const": True}),

@@ -79,6 +79,7 @@ PROPERTIES: dict[str, Any] = {
     "bg_color": {
         "type": "string",
         "anyOf": [{"pattern": HEX}, {"enum": COLOUR_NAMES.split()}],
+        "x-form": "must be like fff, 81d4fa, 81d4fa77, #81d4fa, or a colour's CSS name",
         "description": "Fill the background: rgb, rrggbb, with opacity rgba or "
         "rrggbbaa in hexadecimal digits, or a colour's name in CSS.",
     },
@@ -90,6 +91,7 @@ PROPERTIES: dict[str, Any] = {
     "crop_margin": {
         "type": "string",
         "pattern": f"^{MARGIN}( {MARGIN}| {MARGIN} {MARGIN} {MARGIN})?{END}",
+        "x-form": "must be one, two or four of 0 to 500px or 0% to 50%, like 30px 10%",
         "description": "Space left around the cropped subject, as 30px (500px at most) "
         "or 10% of the subject's width and height (50% at most): one value for all "
         "sides; two for top and bottom, left and right; or four for top, right, "
@@ -98,6 +100,7 @@ PROPERTIES: dict[str, Any] = {
     "scale": {
         "type": "string",
         "pattern": f"^(original|{FROM_TEN}){END}",
+        "x-form": "must be 10% to 100%, or original",
         "description": "Make the subject as large as fits into this share of the "
         "image, 10% to 100%. It then stands in the middle, unless position says "
         "otherwise.",
@@ -105,12 +108,14 @@ PROPERTIES: dict[str, Any] = {
     "position": {
         "type": "string",
         "pattern": f"^(original|center|{PERCENT}( {PERCENT})?){END}",
+        "x-form": "must be original, center, or one or two of 0% to 100%, like 20% 80%",
         "description": "Where the subject stands in the image: 0% is left or top, 100% "
         "right or bottom; two values are across and down.",
     },
     "roi": {
         "type": "string",
         "pattern": f"^{PLACE}( {PLACE}){{3}}{END}",
+        "x-form": "must be x1 y1 x2 y2, each like 100px or 10%",
         "description": "x1 y1 x2 y2, in pixels of the image that was sent (100px) or "
         "in percent (10%): what is outside is background.",
     },
