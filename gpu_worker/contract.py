@@ -197,11 +197,13 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a run failed: a code of the API, a text for its owner, whether to retry."""
+    """Why a run failed: a code of the API, a text for its owner, whether to retry, and
+    not before how many seconds have gone by."""
 
     code: str
     message: str
     retryable: bool = False
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,18 @@ class WorkerError(Exception):
 
     code = "engine_failed"
     retryable = False
+    retry_after_s = 0.0
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").splitlines()[0]
 
     def failure(self) -> Failure:
-        return Failure(code=self.code, message=str(self), retryable=self.retryable)
+        return Failure(
+            code=self.code,
+            message=str(self),
+            retryable=self.retryable,
+            retry_after_s=self.retry_after_s,
+        )
 
 
 class EngineFailed(WorkerError):

@@ -34,7 +34,7 @@ from django.conf import settings
 
 from billing import ledger
 from billing.ledger import Settlement
-from gpu_worker.contract import Beat, Checkpoint, Report, Run, to_json
+from gpu_worker.contract import Beat, Checkpoint, Failure, Report, Run, to_json
 from jobs import news, sql, turns
 from jobs.errors import JobNotCancellable, JobNotFound
 from jobs.locks import lock, lock_free
@@ -291,10 +291,8 @@ def refuse(report: Report, reason: str, *, wait: bool) -> set[str]:
     text = json.dumps(to_json(report))[:KEPT_LIMIT_CHARACTERS]
     kept = {"job": run.job_id, "report": text, "reason": reason}
     message = "The engine's report could not be stored."
-    said = _runs([run]) | {
-        "errors": [_error("engine_failed", message)],
-        "codes": ["engine_failed"],
-    }
+    failure = Failure(code="engine_failed", message=message)
+    said = _failures([Report(run=run, failure=failure)])
     _, _, failed = sql.run(
         [lock([run.job_id]), (_KEEP, kept), (_FAIL, _settings() | said)]
     )
@@ -410,13 +408,16 @@ def _successes(reports: Sequence[Report]) -> dict[str, Any]:
 def _failures(reports: Sequence[Report]) -> dict[str, Any]:
     failures = [one.failure for one in reports if one.failure is not None]
     return _runs([one.run for one in reports]) | {
-        "errors": [json.dumps(to_json(one)) for one in failures],
+        "errors": [
+            _error(one.code, one.message, retryable=one.retryable) for one in failures
+        ],
         "codes": [one.code for one in failures],
+        "waits_s": [one.retry_after_s for one in failures],
     }
 
 
-def _error(code: str, message: str) -> str:
-    return json.dumps({"code": code, "message": message, "retryable": False})
+def _error(code: str, message: str, *, retryable: bool = False) -> str:
+    return json.dumps({"code": code, "message": message, "retryable": retryable})
 
 
 def _asked(*wanted: tuple[object, Statement]) -> list[list[sql.Row]]:
@@ -597,14 +598,15 @@ _SUCCEED = _transition(
 
 _SAID_FAILURES = """unnest(
         %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
-        %(errors)s::jsonb[], %(codes)s::text[]
-    ) AS said (id, attempt, claim, error, code)"""
+        %(errors)s::jsonb[], %(codes)s::text[], %(waits_s)s::float8[]
+    ) AS said (id, attempt, claim, error, code, wait_s)"""
 
 _RETRY = _transition(
     f"""UPDATE jobs_job AS job
     SET {_REQUEUED}, failures = job.failures + 1,
-        not_before = clock_timestamp()
-            + make_interval(secs => %(backoff_s)s::float8 * 2 ^ job.failures)
+        not_before = clock_timestamp() + make_interval(secs => greatest(
+            %(backoff_s)s::float8 * 2 ^ job.failures, said.wait_s
+        ))
     FROM {_SAID_FAILURES}
     WHERE {_THIS_RUN} AND job.failures + 1 < %(max_failures)s::int""",
     "requeued",

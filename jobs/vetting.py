@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from gpu_worker.contract import (
     SIZES_MP,
     Beat,
@@ -129,7 +131,14 @@ def _cleaned_stages(stages: Mapping[str, Any]) -> dict[str, int]:
 
 def _cleaned_failure(failure: Failure) -> Failure:
     code = failure.code if _CODE.fullmatch(failure.code) else "engine_failed"
-    return replace(failure, code=code, message=storable(failure.message))
+    wait_s = failure.retry_after_s
+    return replace(
+        failure,
+        code=code,
+        message=storable(failure.message),
+        # Of a number that is none, nothing is left.
+        retry_after_s=min(wait_s, settings.LONGEST_RETRY_AFTER_S) if wait_s > 0 else 0,
+    )
 
 
 def refusal(report: Report) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -256,6 +257,23 @@ def test_retry_waits_longer_each_time_then_fails(
     assert (row.status, row.error["code"]) == ("failed", "storage_unavailable")
     assert row.error["retryable"] is True
     check_books()
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "waits_s"), [(90.0, 90), (10**9, 3600), (-5.0, 2), (float("nan"), 2)]
+)
+def test_retry_comes_not_before_the_provider_wants_it(
+    user: User, worker: TestWorker, asked_s: float, waits_s: float
+) -> None:
+    [job] = submit(user)
+    run = worker.start(job, 1)
+    said = failure(run, "provider_rate_limited", retryable=True)
+    assert said.failure
+    worker.report(replace(said, failure=replace(said.failure, retry_after_s=asked_s)))
+    row = Job.objects.get(pk=job)
+    assert row.not_before
+    left_s = (row.not_before - now()).total_seconds()
+    assert left_s == pytest.approx(waits_s, abs=0.5)
 
 
 def lose(job: UUID) -> None:

@@ -2,23 +2,35 @@
 
 Only faults of the provider itself count (it cannot be reached, answers 5xx, or not in
 time): a key that it refuses is one client's trouble. After the pause one request goes
-through; its outcome closes the circuit or doubles the pause. Each worker has its own.
+through; its outcome closes the circuit or doubles the pause.
+
+Whose quota is used up waits alone, for as long as the provider says (`Retry-After`),
+and is not asked for meanwhile. Whoever is not let through is told how long to wait, and
+so is the job that opened the circuit: it is not tried again before.
+
+Each worker process has its own, for all of its slots: n of them may send a provider
+that is down n times as many requests.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
 
 from gpu_worker.engines.hosted.errors import (
     HostedError,
+    ProviderRateLimited,
     ProviderTimeout,
     ProviderUnavailable,
 )
 
 FAILURES = 5
 LONGEST_PAUSE_S = 300.0
+SPREAD = 0.25
+"""By how much longer those may wait who were not let through, so that they do not all
+come back at once."""
 
 
 class CircuitOpen(ProviderUnavailable):
@@ -36,29 +48,46 @@ class Circuit:
         self._lock = threading.Lock()
         self._failures = 0
         self._open_until = 0.0
+        self._rests: dict[str, float] = {}
 
-    def check(self) -> None:
-        """Raises CircuitOpen. Whom it lets through after a pause goes alone."""
+    def check(self, payer: str = "") -> None:
+        """Raises ProviderRateLimited while this payer is to wait, and CircuitOpen. Whom
+        it lets through after a pause goes alone."""
         with self._lock:
+            now = self._clock()
+            if (left_s := self._rests.get(payer, now) - now) > 0:
+                raise ProviderRateLimited(retry_after_s=_spread(left_s))
             if self._failures < FAILURES:
                 return
-            now = self._clock()
-            if now < self._open_until:
-                raise CircuitOpen
+            if (left_s := self._open_until - now) > 0:
+                raise CircuitOpen(retry_after_s=_spread(left_s))
             self._open_until = now + self._pause_s
 
-    def heard(self, error: HostedError | None) -> None:
+    def heard(self, error: HostedError | None, payer: str = "") -> None:
         """What came of a request; None: the provider did its part."""
         if isinstance(error, CircuitOpen):
             return
         with self._lock:
-            if not isinstance(error, ProviderUnavailable | ProviderTimeout):
-                self._failures, self._pause_s = 0, self._first_pause_s
+            if isinstance(error, ProviderUnavailable | ProviderTimeout):
+                self._failures += 1
+                if self._failures >= FAILURES:
+                    self._open(error)
                 return
-            self._failures += 1
-            if self._failures >= FAILURES:
-                self._open_until = self._clock() + self._pause_s
-                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._failures, self._pause_s = 0, self._first_pause_s
+            if isinstance(error, ProviderRateLimited) and error.retry_after_s > 0:
+                self._rest(payer, error.retry_after_s)
+
+    def _open(self, error: HostedError) -> None:
+        """For as long as the provider asks for, if that is longer."""
+        asked_s = min(error.retry_after_s, LONGEST_PAUSE_S)
+        error.retry_after_s = max(self._pause_s, asked_s)
+        self._open_until = self._clock() + error.retry_after_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _rest(self, payer: str, wait_s: float) -> None:
+        now = self._clock()
+        self._rests = {who: end for who, end in self._rests.items() if end > now}
+        self._rests[payer] = now + wait_s
 
 
 class Circuits:
@@ -75,3 +104,7 @@ class Circuits:
             if key not in self._circuits:
                 self._circuits[key] = Circuit(self._pause_s())
             return self._circuits[key]
+
+
+def _spread(seconds: float) -> float:
+    return seconds * random.uniform(1, 1 + SPREAD)

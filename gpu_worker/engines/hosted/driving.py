@@ -96,7 +96,7 @@ class Drive:
             raise ProviderUnavailable(
                 "Two requests to the provider came to nothing.", unpaid=False
             )
-        self.circuit.check()
+        self.circuit.check(self.account.payer)
         self.memory.sent += 1
         if not self.talk.keep(self.memory.text(), wait_s=self._wait_s()):
             self.memory.sent -= 1
@@ -109,7 +109,7 @@ class Drive:
         try:
             answer = self.provider.submit(self.wish, self.account, self._left_s())
         except HostedError as error:
-            self.circuit.heard(error)
+            self.circuit.heard(error, self.account.payer)
             self.memory.sent -= error.unpaid
             raise
         self.circuit.heard(None)
@@ -119,6 +119,7 @@ class Drive:
         """Wait for a queued request. Raises HostedError and Stopped."""
         missed = 0
         while True:
+            pause_s = options.poll_s()
             self._stop_if_asked(ticket)
             if time.monotonic() > self.deadline:
                 self.provider.cancel(ticket, self.account)
@@ -132,11 +133,12 @@ class Drive:
                 self.circuit.heard(None)
                 self.talk.progress(2, STEPS, waits_for)
             except PASSING as error:
-                self.circuit.heard(error)
+                self.circuit.heard(error, self.account.payer)
                 missed += 1
                 if missed >= MOST_MISSED_LOOKS:
                     raise
-            _pause(options.poll_s(), self.talk)
+                pause_s = max(pause_s, min(error.retry_after_s, self._left_s()))
+            _pause(pause_s, self.talk)
 
     def _file(self, picture: bytes | str) -> bytes:
         if isinstance(picture, bytes):

@@ -2,7 +2,8 @@
 
 What a provider says in its errors is never shown and never logged: it may echo the
 request, its key included. `unpaid` is whether it surely has not worked for this
-request; `again` whether a second try makes sense.
+request; `again` whether a second try makes sense, and `retry_after_s` how long to wait
+before it, where the provider said so.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class HostedError(WorkerError):
         *,
         unpaid: bool | None = None,
         again: bool | None = None,
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         if unpaid is not None:
             self.unpaid = unpaid
         if again is not None:
@@ -92,14 +95,14 @@ class Blocked(HostedError, ContentBlocked):
     code = ContentBlocked.code
 
 
-def of_status(status: int) -> HostedError:
+def of_status(status: int, retry_after_s: float = 0.0) -> HostedError:
     """What an HTTP status means where a provider says nothing more exact."""
     if status in (401, 402, 403):
         return ProviderAccount()
     if status in (404, 410):
         return ModelGone()
     if status == 429:
-        return ProviderRateLimited()
+        return ProviderRateLimited(retry_after_s=retry_after_s)
     if status == 408 or status >= 500:
-        return ProviderUnavailable()
+        return ProviderUnavailable(retry_after_s=retry_after_s)
     return InvalidRequest()

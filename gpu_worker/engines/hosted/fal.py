@@ -160,7 +160,9 @@ def _of_status(error: Any, *, queued: bool, result: bool) -> errors.HostedError:
         return errors.ProviderError()
     if queued and not result and error.status_code in (404, 410):
         return errors.ProviderError("The provider has lost the request.")
-    return errors.of_status(error.status_code)
+    return errors.of_status(
+        error.status_code, wire.retry_after_s(error.response_headers)
+    )
 
 
 def _types(error: Any) -> set[str]:

@@ -3,6 +3,7 @@ knows no idempotency key: a request whose end is unknown is repeated once at mos
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from google import genai
@@ -18,6 +19,7 @@ BLOCKED = {
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "ESCALATION", "MODEL_ARMOR",
 }  # fmt: skip
 CUT_SHORT = {"MAX_TOKENS", "CONTINUATION"}
+DELAY = re.compile(r"'retryDelay': '([0-9]{1,9}(?:\.[0-9]{1,9})?)s'", re.ASCII)
 RATIOS = {"1:1": 1.0, "2:3": 2 / 3, "3:2": 1.5, "3:4": 0.75, "4:3": 4 / 3,
           "9:16": 9 / 16, "16:9": 16 / 9, "21:9": 21 / 9}  # fmt: skip
 SIZES_PX = {"1K": 1024, "2K": 2048}
@@ -105,7 +107,14 @@ def _of_reason(reason: str) -> errors.HostedError:
 def _of_api(error: Any) -> errors.HostedError:
     if error.code == 400 and _mentions_key(error):
         return errors.ProviderAccount()
-    return errors.of_status(error.code or 0)
+    return errors.of_status(error.code or 0, _retry_after_s(error))
+
+
+def _retry_after_s(error: Any) -> float:
+    """Gemini says it in the details, as `RetryInfo` (google.rpc): "34.07s"."""
+    headers = getattr(error.response, "headers", None)
+    found = DELAY.search(str(error.details))
+    return wire.retry_after_s(headers) or (float(found[1]) if found else 0.0)
 
 
 def _mentions_key(error: Any) -> bool:

@@ -112,7 +112,9 @@ def _of_status(error: Any) -> errors.HostedError:
         return errors.ProviderAccount()
     if code in GONE:
         return errors.ModelGone()
-    return errors.of_status(error.status_code)
+    return errors.of_status(
+        error.status_code, wire.retry_after_s(error.response.headers)
+    )
 
 
 def _of_cause(error: Any) -> errors.HostedError:

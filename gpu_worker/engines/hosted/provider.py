@@ -7,6 +7,7 @@ with texts of ours: nothing that the provider said.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ class Account:
     key: str = field(repr=False)
     own: bool
     session: Session = field(default_factory=Session, repr=False, compare=False)
+
+    @property
+    def payer(self) -> str:
+        """Who it is, without the key."""
+        return hashlib.sha256(self.key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def _made(answer: httpx.Response) -> Made:
     if answer.status_code == 403 and _name(answer) == "content_moderation":
         raise errors.Blocked
     if answer.status_code != 200:
-        raise errors.of_status(answer.status_code)
+        raise errors.of_status(answer.status_code, wire.retry_after_s(answer.headers))
     if answer.headers.get("finish-reason", "SUCCESS") == "CONTENT_FILTERED":
         raise errors.Blocked("The provider blanked what it made.")
     if not answer.content:

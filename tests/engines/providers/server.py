@@ -17,7 +17,7 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +27,8 @@ import trustme
 from PIL import Image
 
 LONGEST_HANG_S = 60.0
+LATER_S = 2
+"""What a provider asks for that is `later`."""
 
 
 def picture(colour: str = "teal", size: tuple[int, int] = (96, 64)) -> bytes:
@@ -48,6 +50,7 @@ class Seen:
     key: str
     headers: Message
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def json(self) -> Any:
@@ -99,6 +102,7 @@ class Providers:
 
 class _Handler(BaseHTTPRequestHandler):
     providers: Providers
+    _later: dict[str, str]
     protocol_version = "HTTP/1.1"
     secure = False
     disable_nagle_algorithm = True
@@ -116,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self._later = {}
         if self.path.startswith("/files/"):
             self._file(self.path.removeprefix("/files/"))
             return
@@ -141,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.providers.go_on.wait(LONGEST_HANG_S)
             self.close_connection = True
             return
+        # Google says it in its answer's body alone.
+        says = way == "later" and provider != "google"
+        self._later = {"Retry-After": str(LATER_S)} if says else {}
         getattr(self, f"_{provider}")(way, seen)
 
     def _provider(self) -> str:
@@ -276,13 +284,17 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, kind: str, content: bytes, extra: dict[str, str]
     ) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, **extra}.items():
+        for name, value in {"Content-Type": kind, **extra, **self._later}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
 
+GOOGLE_LATER = {
+    "@type": "type.googleapis.com/google.rpc.RetryInfo",
+    "retryDelay": f"{LATER_S}.0s",
+}
 GOOGLE_ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
     "bad_key": (
         400,
@@ -292,6 +304,7 @@ GOOGLE_ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
     "forbidden": (403, {"status": "PERMISSION_DENIED"}),
     "gone": (404, {"status": "NOT_FOUND"}),
     "quota": (429, {"status": "RESOURCE_EXHAUSTED"}),
+    "later": (429, {"status": "RESOURCE_EXHAUSTED", "details": [GOOGLE_LATER]}),
     "down": (503, {"status": "UNAVAILABLE"}),
 }
 OPENAI_ERRORS = {
@@ -300,6 +313,7 @@ OPENAI_ERRORS = {
     "blocked": (400, "moderation_blocked"),
     "no_credit": (429, "insufficient_quota"),
     "quota": (429, "rate_limit_exceeded"),
+    "later": (429, "rate_limit_exceeded"),
     "gone": (404, "model_not_found"),
     "down": (500, "server_error"),
 }
@@ -310,6 +324,7 @@ STABILITY_ERRORS = {
     "invalid": (400, "bad_request"),
     "gone": (404, "not_found"),
     "quota": (429, "rate_limit_exceeded"),
+    "later": (429, "rate_limit_exceeded"),
     "down": (500, "internal_error"),
 }
 FAL_ERRORS = {
@@ -318,6 +333,7 @@ FAL_ERRORS = {
     "invalid": (422, "value_error"),
     "gone": (404, "not_found"),
     "quota": (429, "rate_limited"),
+    "later": (429, "rate_limited"),
     "down": (503, "unavailable"),
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.engines.house import EngineHouse
 from tests.engines.providers.conftest import OWNERS
-from tests.engines.providers.server import Providers, picture
+from tests.engines.providers.server import LATER_S, Providers, picture
 from tests.flows.house import eventually
 
 ROOM = picture("white", (120, 80))
@@ -107,6 +107,25 @@ def test_provider_that_has_no_time_is_asked_again(
     code = {"quota": "provider_rate_limited", "down": "provider_unavailable"}[way]
     assert failed(home, engine, operation) == code
     assert len(providers.asked(ENGINES[engine])) == 5
+
+
+@pytest.mark.parametrize("engine", [GOOGLE, OPENAI, STABILITY, FAL])
+def test_provider_that_says_when_is_not_asked_before(
+    home: EngineHouse, providers: Providers, engine: str
+) -> None:
+    """Neither for this job nor for the next one that would use up the same quota."""
+    operation = "generate" if engine == STABILITY else "edit"
+    images = [] if operation == "generate" else [ROOM]
+    providers.will(ENGINES[engine], "later")
+    asked = {"engine": engine, "prompt": "It."}
+    first = home.began(operation, *images, **asked)
+    eventually(lambda: providers.asked(ENGINES[engine]) or None, within_s=20)
+    second = home.began(operation, *images, **asked)
+    for job_id in (first, second):
+        assert home.end_of(job_id)["status"] == "succeeded"
+    refused, *others = [one.at for one in providers.asked(ENGINES[engine])]
+    assert len(others) == 2
+    assert min(others) - refused >= LATER_S
 
 
 @pytest.mark.parametrize("engine", [GOOGLE, OPENAI, STABILITY, FAL])

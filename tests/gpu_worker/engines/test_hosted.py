@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from PIL import Image
 
 from gpu_worker import fetch
 from gpu_worker.engines.base import Input, Item
-from gpu_worker.engines.hosted import circuit, errors, pictures
+from gpu_worker.engines.hosted import circuit, errors, pictures, wire
 from gpu_worker.engines.hosted.circuit import Circuit, CircuitOpen
 from gpu_worker.engines.hosted.driving import Drive
 from gpu_worker.engines.hosted.memory import Memory
@@ -252,6 +255,72 @@ def test_trouble_of_one_client_opens_no_circuit(error: errors.HostedError) -> No
     for _ in range(3 * circuit.FAILURES):
         found.check()
         found.heard(error)
+
+
+def test_whose_quota_is_used_up_waits_alone_and_as_long_as_the_provider_says() -> None:
+    now = [100.0]
+    found = Circuit(10, clock=lambda: now[0])
+    found.heard(errors.ProviderRateLimited(retry_after_s=60), "one")
+    found.check("another")
+    with pytest.raises(errors.ProviderRateLimited) as refused:
+        found.check("one")
+    assert 60 <= refused.value.failure().retry_after_s <= 75
+    now[0] += 60
+    found.check("one")
+
+
+def test_who_is_not_let_through_is_told_for_how_long() -> None:
+    found, last = Circuit(10), errors.ProviderUnavailable()
+    for _ in range(circuit.FAILURES - 1):
+        found.heard(errors.ProviderUnavailable())
+    found.heard(last)
+    assert last.failure().retry_after_s == 10
+    with pytest.raises(CircuitOpen) as refused:
+        found.check()
+    assert 9 < refused.value.failure().retry_after_s <= 12.5
+
+
+def test_provider_that_asks_for_more_time_than_the_pause_gets_it() -> None:
+    now = [100.0]
+    found = Circuit(10, clock=lambda: now[0])
+    for _ in range(circuit.FAILURES):
+        found.heard(errors.ProviderUnavailable(retry_after_s=40))
+    now[0] += 39
+    with pytest.raises(CircuitOpen):
+        found.check()
+    now[0] += 2
+    found.check()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "17"}, 17),
+        ({"retry-after": " 0.5 "}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "-3"}, 0),
+        ({"Retry-After": "1e9"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_wish_of_a_provider_is_read(headers: Any, seconds: float) -> None:
+    assert wire.retry_after_s(headers) == seconds
+
+
+def test_wish_of_a_provider_may_be_a_date() -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert 88 < wire.retry_after_s({"Retry-After": then}) <= 90
+
+
+def test_look_at_a_queue_is_not_repeated_before_the_provider_wants_it() -> None:
+    busy = errors.ProviderRateLimited(retry_after_s=0.2)
+    provider = Scripted([Ticket("7")], [busy])
+    began = time.monotonic()
+    run(provider, Platform())
+    assert time.monotonic() - began >= 0.2
 
 
 # Results
