@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from accounts import authentication, issuing
 from accounts.authentication import SCOPES
 from accounts.models import ApiKey
 from tests.jobs.api.conftest import Person, fields_of, person, problem
+from tests.jobs.submitting import together
 from tests.jobs.working import user_with
 
 NOBODYS = "0192f0c0-0000-7000-8000-000000000000"
@@ -169,6 +171,21 @@ def test_account_has_only_so_many_keys(owner: Person, settings: Settings) -> Non
     problem(owner.post(f"keys/{key['id']}/rotate"), 409, "too_many_keys")
     owner.delete(f"keys/{key['id']}")
     made(owner)
+
+
+def test_keys_made_at_once_stay_within_the_number(
+    owner: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEYS_PER_USER = 3
+    usual = issuing.issue
+
+    def slowly(*who: Any, **key: Any) -> issuing.Issued:
+        time.sleep(0.05)
+        return usual(*who, **key)
+
+    monkeypatch.setattr(issuing, "issue", slowly)
+    answers = together(*[lambda: owner.post("keys", {"name": "x"})] * 5)
+    assert sorted(one.status_code for one in answers) == [201, 201, 409, 409, 409]
 
 
 @pytest.mark.parametrize(
