@@ -131,11 +131,15 @@ def world(database: None, settings: Settings, tmp_path: Path) -> Iterator[None]:
         "edit": "tester",
         "upscale": "nobody",
     }
-    for operation in ("removebg", "edit", "upscale", "resize"):
-        values = {"credits": "0.0100"}
-        Price.objects.update_or_create(
-            operation=operation, engine="", own_key=False, defaults=values
-        )
+    Price.objects.bulk_create(
+        [
+            Price(operation=operation, credits="0.0100")
+            for operation in ("removebg", "edit", "upscale", "resize")
+        ],
+        update_conflicts=True,
+        unique_fields=["operation", "engine", "own_key"],
+        update_fields=["credits"],
+    )
     prices.forget()
     engines.announce(SPECS)
     engine_states.forget()
