@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,18 @@ import torch
 
 from gpu_worker import pixels
 from gpu_worker.engines import devices
-from gpu_worker.engines.base import Arrays, Input, Item
+from gpu_worker.engines.base import Arrays
 from gpu_worker.engines.fastsam import network
 from gpu_worker.engines.fastsam.engine import FastSam
 from gpu_worker.engines.fastsam.network import Scene
 from gpu_worker.engines.smart_mask import asking
 from gpu_worker.engines.smart_mask.asking import Asked
 from gpu_worker.errors import EngineUnavailable, Stopped
-from gpu_worker.testing import Case, EngineContract, picture
+from tests.engines.prompted import PERSON, TIGER, PromptedContract, decoded, ready
 from tests.engines.tiny import fastsam as tiny
-from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS, Silent
+from tests.gpu_worker.engines.pictures import LEMUR, Silent
 from tests.gpu_worker.engines.test_mask_network import Leaving
 
-TIGER = PHOTOS / "animal_white_tiger.jpg"
-PERSON = PHOTOS / "person_arms_raised.jpg"
 NO_BOXES = np.zeros((0, 4), np.float32)
 
 
@@ -46,14 +45,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(weights: Path) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIJIKA_WEIGHTS", str(weights))
-        patch.setenv("NIJIKA_FASTSAM_LICENSE", "AGPL-3.0")
-        patch.setenv("NIJIKA_FASTSAM_SIZE", str(tiny.SIDE_PX))
-        assert FastSam.available() == ""
-        made = FastSam()
-        made.load()
-        made.warm_up()
+    chosen = {
+        "NIJIKA_FASTSAM_LICENSE": "AGPL-3.0",
+        "NIJIKA_FASTSAM_SIZE": str(tiny.SIDE_PX),
+    }
+    with ready(FastSam, weights, **chosen) as made:
         yield made
 
 
@@ -78,11 +74,7 @@ def nothing_kept(engine: FastSam) -> None:
     engine._seeing._kept.forget()
 
 
-def item(path: Path, name: str = "job", **wanted: Any) -> Item:
-    inputs = (Input(role="image", path=path),)
-    asked = Item(job_id=name, parameters=wanted, inputs=inputs)
-    arrays = FastSam.decode(asked)
-    return Item(job_id=name, parameters=wanted, inputs=inputs, arrays=arrays)
+item = partial(decoded, FastSam)
 
 
 def test_masks_are_those_of_ultralytics_own_steps(layers: Any, engine: FastSam) -> None:
@@ -296,11 +288,5 @@ def test_unloaded_engine_can_be_loaded_again(engine: FastSam) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-class TestContract(EngineContract):
+class TestContract(PromptedContract):
     engine = FastSam
-    cases = (
-        Case(images=(picture(1),), parameters={"points": [[30, 24]], "candidates": 3}),
-        Case(images=(picture(2, 90, 60),), parameters={"box": [10, 10, 80, 50]}),
-        Case(images=(picture(3, 50, 70),), parameters={"auto": True}),
-    )
-    sizes = ((64, 48), (90, 60), (50, 70))

@@ -6,6 +6,7 @@ prompt by prompt, is what these tests hold.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,16 @@ import pytest
 import torch
 
 from gpu_worker.engines import devices
-from gpu_worker.engines.base import Arrays, Input, Item
+from gpu_worker.engines.base import Arrays
 from gpu_worker.engines.sam2 import network, settings
 from gpu_worker.engines.sam2.engine import Sam2
 from gpu_worker.engines.smart_mask import asking
 from gpu_worker.errors import EngineUnavailable, Stopped
 from gpu_worker.settings import SettingsError
-from gpu_worker.testing import Case, EngineContract, picture
+from tests.engines.prompted import PERSON, TIGER, PromptedContract, decoded, ready
 from tests.engines.tiny import sam2 as tiny
-from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS, Silent
+from tests.gpu_worker.engines.pictures import LEMUR, Silent
 from tests.gpu_worker.engines.test_mask_network import Leaving, drawn_mask
-
-TIGER = PHOTOS / "animal_white_tiger.jpg"
-PERSON = PHOTOS / "person_arms_raised.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(weights: Path) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIJIKA_WEIGHTS", str(weights))
-        assert Sam2.available() == ""
-        made = Sam2()
-        made.load()
-        made.warm_up()
+    with ready(Sam2, weights) as made:
         yield made
 
 
@@ -70,18 +63,7 @@ def nothing_kept(engine: Sam2) -> None:
     engine._seeing._kept.forget()
 
 
-def item(
-    path: Path, name: str = "job", mask: Path | None = None, **wanted: Any
-) -> Item:
-    inputs = [Input(role="image", path=path)]
-    inputs += [Input(role="mask", path=mask)] if mask else []
-    asked = Item(job_id=name, parameters=wanted, inputs=tuple(inputs))
-    return Item(
-        job_id=name,
-        parameters=wanted,
-        inputs=tuple(inputs),
-        arrays=Sam2.decode(asked),
-    )
+item = partial(decoded, Sam2)
 
 
 def test_what_the_model_is_shown_is_what_its_own_processor_makes(
@@ -273,11 +255,5 @@ def test_image_is_read_at_the_size_that_the_model_takes() -> None:
 
 
 @pytest.mark.usefixtures("engine")
-class TestContract(EngineContract):
+class TestContract(PromptedContract):
     engine = Sam2
-    cases = (
-        Case(images=(picture(1),), parameters={"points": [[30, 24]], "candidates": 3}),
-        Case(images=(picture(2, 90, 60),), parameters={"box": [10, 10, 80, 50]}),
-        Case(images=(picture(3, 50, 70),), parameters={"auto": True}),
-    )
-    sizes = ((64, 48), (90, 60), (50, 70))
