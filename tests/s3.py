@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from pytest_django.fixtures import Settings
+
 from nijika.local.servers import free_port, tail
 
 ACCESS_KEY, SECRET_KEY = "nijika-tests", "the secret of the tests"
@@ -40,6 +43,19 @@ def serve(folder: Path) -> Iterator[str]:
         server.kill()
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def in_use(
+    folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Have the platform keep its files in a folder of a new bucket."""
+    (folder / "bucket").mkdir()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    with serve(folder) as endpoint:
+        settings.STORAGE_URL, settings.S3_ENDPOINT_URL = "s3://bucket/deep", endpoint
+        yield
 
 
 def _wait_until_it_answers(

@@ -24,12 +24,7 @@ def in_s3(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "bucket").mkdir()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET_KEY)
-    with s3.serve(folder) as endpoint:
-        settings.STORAGE_URL, settings.S3_ENDPOINT_URL = "s3://bucket/deep", endpoint
+    with s3.in_use(tmp_path_factory.mktemp("s3"), settings, monkeypatch):
         yield
 
 
