@@ -23,18 +23,19 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTS = Path(__file__).resolve().parent
+ENGINE_TESTS = "tests/engines/"
 ENGINES = ROOT / ".venv-engines" / "bin" / "python"
 TIMEOUT_S = 300
 ALL_TIMEOUT_S = 3600
-TESTS_FAILED, NOTHING_LEFT = 1, 5
-"""pytest's exit codes; 0 is all passed, the rest is trouble."""
+TESTS_FAILED = 1
+"""pytest's exit code; 0 is all passed, the rest is trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +102,14 @@ def _unmutated(mutants: Iterable[Mutant]) -> str:
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     with tempfile.TemporaryDirectory(prefix="nijika-mutant-") as folder:
         root = _copied(Path(folder))
-        code, output = _run(tests, root, timeout_s=ALL_TIMEOUT_S)
-        if code == TESTS_FAILED:
-            again = ["--last-failed", "--last-failed-no-failures=none"]
-            code, output = _run(tests, root, *again, timeout_s=ALL_TIMEOUT_S)
-    return "" if code in (0, NOTHING_LEFT) else f"without any mutant:\n{output}"
+        for command, folder_of_tests, some in _by_environment(tests):
+            code, output = _ended([*command, *some], root, ALL_TIMEOUT_S)
+            if code == TESTS_FAILED:
+                again = [*command, "--last-failed", folder_of_tests]
+                code, output = _ended(again, root, ALL_TIMEOUT_S)
+            if code:
+                return f"without any mutant:\n{output}"
+    return ""
 
 
 def _judged(mutant: Mutant) -> Verdict:
@@ -122,7 +126,7 @@ def _verdict(mutant: Mutant) -> Verdict:
             mutant.apply(root)
         except ValueError as error:
             return Verdict(mutant=mutant, word="broken", output=str(error))
-        code, output = _run(mutant.tests, root, "-x")
+        code, output = _run(mutant.tests, root)
     word = {0: "survived", TESTS_FAILED: "killed"}.get(code, "broken")
     return Verdict(mutant=mutant, word=word, output="" if word == "killed" else output)
 
@@ -140,18 +144,23 @@ def _copied(folder: Path) -> Path:
     return folder
 
 
-def _run(
-    tests: Sequence[str], root: Path, *options: str, timeout_s: float = TIMEOUT_S
-) -> tuple[int, str]:
-    """By the environment that each test needs; the first that is not all passed."""
-    engines = [test for test in tests if test.startswith("tests/engines/")]
-    others = [test for test in tests if test not in engines]
+def _run(tests: Sequence[str], root: Path) -> tuple[int, str]:
+    """Of the first environment whose tests did not all pass."""
     code, output = 0, ""
-    for interpreter, some in ((sys.executable, others), (str(ENGINES), engines)):
-        if some and code in (0, NOTHING_LEFT):
-            command = [interpreter, "-m", "pytest", "-q", "--no-header"]
-            code, output = _ended([*command, *options, *some], root, timeout_s)
+    for command, _, some in _by_environment(tests):
+        if code == 0:
+            code, output = _ended([*command, "-x", *some], root, TIMEOUT_S)
     return code, output
+
+
+def _by_environment(tests: Sequence[str]) -> Iterator[tuple[list[str], str, list[str]]]:
+    """How the tests of each environment are run, where they lie, and their names."""
+    engines = [test for test in tests if test.startswith(ENGINE_TESTS)]
+    others = [test for test in tests if test not in engines]
+    environments = ((sys.executable, "tests", others), (ENGINES, ENGINE_TESTS, engines))
+    for interpreter, folder, some in environments:
+        if some:
+            yield [str(interpreter), "-m", "pytest", "-q", "--no-header"], folder, some
 
 
 def _ended(command: Sequence[str], root: Path, timeout_s: float) -> tuple[int, str]:
