@@ -118,6 +118,14 @@ def home(key: Key) -> Key:
     return (operation, prefix + colon) if rest and key not in table() else key
 
 
+def measured_as(key: Key) -> Key:
+    """What an engine's times are kept under: its own name where it has a spec, else its
+    family's, so that names which clients think of are no rows."""
+    found: Any = engine_class(key)
+    specs = getattr(found, "specs", (found.spec,))
+    return key if key in {key_of(spec) for spec in specs} else home(key)
+
+
 def specs_of(queue: str) -> tuple[EngineSpec, ...]:
     """What a worker of `queue` has, in a stable order; also engines that it has in name
     only (`unavailable`)."""

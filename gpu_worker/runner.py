@@ -284,20 +284,27 @@ class Runner:
         if engine.placement == "child":
             company = _company(work, item, {})
             answer = self._send(work, self._lanes_of(work), "run", item, company)
-            self._took(work, answer)
+            self._took(work, answer, has_failed="failure" in answer["outcome"])
             return answer["outcome"], answer["engine_ms"]
         return self._device_outcome(work, item)
 
-    def _took(self, work: Work, answer: dict[str, Any]) -> None:
-        """Remember how long such a run takes here."""
+    def _took(self, work: Work, answer: dict[str, Any], *, has_failed: bool) -> None:
+        """Remember how long such a run takes here. One that failed was shorter than
+        those that somebody waits for."""
         engine_ms = answer["engine_ms"]
         key = key_of(work.assignment)
         self._pace.took(key, engine_ms)
         if engine_ms is not None and work.assignment.engine != SANDBOX:
             work.stages.set("run_ms", engine_ms)
-            size = size_mp(work.assignment)
-            together = answer.get("together", 1)
-            self._standing.took(key, size_mp=size, run_ms=engine_ms, together=together)
+            if has_failed:
+                return
+            named = work.assignment.operation, work.assignment.engine
+            self._standing.took(
+                registry.measured_as(named),
+                size_mp=size_mp(work.assignment),
+                run_ms=engine_ms,
+                together=answer.get("together", 1),
+            )
 
     def _lanes_of(self, work: Work) -> Batcher:
         """Never a slot's for the sandbox: no live job waits for its runs."""
@@ -320,7 +327,7 @@ class Runner:
         company = _company(work, item, arrays)
         extra: dict[str, Any] = {"arrays": arrays, "own_key": _own_key(work)}
         answer = self._send(work, device, "run", item, company, extra)
-        self._took(work, answer)
+        self._took(work, answer, has_failed="error" in answer)
         if "error" in answer:
             raise answer["error"]
         made = answer["made"]

@@ -33,6 +33,7 @@ from gpu_worker.contract import (
     from_json,
     to_json,
 )
+from jobs.engines import family
 from jobs.kept import Kept
 from jobs.models import Worker
 
@@ -64,11 +65,16 @@ class _Now:
     states: dict[tuple[str, Key], EngineState]
     is_known: bool = True
 
+    def state_of(self, queue: str, key: Key) -> EngineState | None:
+        """One of a family stands as the family does, which is what is loaded."""
+        of_family = key[0], family(key[1])
+        return self.states.get((queue, key)) or self.states.get((queue, of_family))
+
 
 def standing_of(spec: EngineSpec) -> Standing:
     """Whether the engine would take a job now, and if not why."""
     now = _kept.get(fresh_s=FRESH_S)
-    state = now.states.get((spec.queue, (spec.operation, spec.engine)))
+    state = now.state_of(spec.queue, (spec.operation, spec.engine))
     shown = {"state": state.state, "message": state.message} if state else {}
     if spec.unavailable:
         return Standing(reason=spec.unavailable)
@@ -86,7 +92,7 @@ def waits_for(queue: str, key: Key) -> tuple[str | None, str]:
         return None, ""
     if queue not in now.slots:
         return "no_worker", ""
-    state = now.states.get((queue, key))
+    state = now.state_of(queue, key)
     if state is None:
         return (None if now.slots[queue] else "loading"), ""
     return _reason(state, now.slots[queue]), state.message

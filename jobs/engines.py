@@ -24,7 +24,7 @@ from jsonschema.validators import Draft202012Validator
 
 from gpu_worker.contract import SANDBOX, ContractError, EngineSpec, from_json, to_json
 from jobs import schemas
-from jobs.errors import BadFields, EngineOutOfReach, EngineUnavailable, FieldError
+from jobs.errors import BadFields, EngineOutOfReach, EngineUnseen, FieldError
 from jobs.models import Engine
 from jobs.schemas import Schema
 
@@ -107,7 +107,7 @@ def resolve(
     `own_keys` are the providers for which the request brings a key of its own.
 
     For a test key it is the sandbox, which takes what that engine would take.
-    Raises BadFields for an operation or engine that is not offered, EngineUnavailable
+    Raises BadFields for an operation or engine that is not offered, EngineUnseen
     for one that no worker has announced yet, EngineOutOfReach for one that its workers
     have in name only.
     """
@@ -117,7 +117,8 @@ def resolve(
     chosen = default if engine is None else named(operation, engine)
     spec = _table.find(operation, SANDBOX if test else chosen)
     if spec is None:
-        raise EngineUnavailable
+        others = [] if test else _alternatives(operation, own_keys)
+        raise EngineUnseen(SANDBOX if test else chosen, others)
     if test:
         return _table.imitated(spec, chosen)
     if why := out_of_reach(spec, own_keys=own_keys):
@@ -144,7 +145,7 @@ def named(operation: str, engine: str) -> str:
     choosable = _choosable(operation)
     if engine in choosable and not engine.endswith(":"):
         return engine
-    if _family(engine) in choosable and _MEMBER.fullmatch(engine):
+    if family(engine) in choosable and _MEMBER.fullmatch(engine):
         return engine
     for name in choosable:
         spec = _table.find(operation, name)
@@ -153,7 +154,7 @@ def named(operation: str, engine: str) -> str:
     raise BadFields(FieldError("engine", "unknown", "is no engine to choose here"))
 
 
-def _family(engine: str) -> str:
+def family(engine: str) -> str:
     """`fal:` of `fal:owner/app`, and a name that none has for others."""
     prefix, colon, rest = engine.partition(":")
     return prefix + colon if rest else ":"
@@ -284,10 +285,10 @@ class _Table:
 
     def _look_up(self, operation: str, name: str) -> _Known | None:
         rows = self._fresh()
-        return rows.get((operation, name)) or rows.get((operation, _family(name)))
+        return rows.get((operation, name)) or rows.get((operation, family(name)))
 
     def schema(self, spec: EngineSpec) -> Schema:
-        for name in (spec.engine, _family(spec.engine)):
+        for name in (spec.engine, family(spec.engine)):
             known = self._known.get((spec.operation, name))
             if known and known.spec.parameters is spec.parameters:
                 return known.schema

@@ -36,7 +36,8 @@ def eta_s(job: Job) -> float | None:
     """About how long until a queued job has ended; None where nobody can say."""
     key = job.operation, job.engine
     pixels = pixels_of(job.inputs, job.parameters)
-    return expected_s(job.queue, key, pixels=pixels, before=job.position or 0)
+    found = expected_s(job.queue, key, pixels=pixels, before=job.position or 0)
+    return None if found is None else round(found + _pause_s(job), 2)
 
 
 def estimate(
@@ -87,7 +88,14 @@ def _area(width: Any, height: Any) -> int:
 def _reason(job: Job) -> tuple[str, str]:
     if job.waiting_fetches:
         return "input", ""
-    if job.not_before is not None and job.not_before > datetime.now(UTC):
+    if _pause_s(job):
         return "retry", ""
     reason, message = engine_states.waits_for(job.queue, (job.operation, job.engine))
     return reason or "turn", message
+
+
+def _pause_s(job: Job) -> float:
+    """How long the job must not be tried yet."""
+    if job.not_before is None:
+        return 0.0
+    return max(0.0, (job.not_before - datetime.now(UTC)).total_seconds())

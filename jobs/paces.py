@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from gpu_worker.contract import Measure, size_class
+from jobs.engines import family
 from jobs.kept import Kept
 from jobs.models import EnginePace
 
@@ -51,8 +52,10 @@ def keep(measures: Sequence[Measure]) -> None:
 
 def of(operation: str, engine: str, *, pixels: int = 0) -> Pace | None:
     """The usual pace for an input of so many pixels (0: of any size), or the nearest
-    size's that is known; None for an engine that has never run."""
-    known = _kept.get(fresh_s=FRESH_S).get((operation, engine))
+    size's that is known; None for an engine that has never run. Of one of a family
+    (`fal:a/model`) that has no pace of its own, the family's."""
+    paces = _kept.get(fresh_s=FRESH_S)
+    known = paces.get((operation, engine)) or paces.get((operation, family(engine)))
     if not known:
         return None
     if not pixels:

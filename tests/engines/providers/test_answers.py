@@ -13,6 +13,7 @@ from PIL import Image
 from tests.engines.house import EngineHouse
 from tests.engines.providers.conftest import OWNERS
 from tests.engines.providers.server import Providers, picture
+from tests.flows.house import eventually
 
 ROOM = picture("white", (300, 200))
 TEAL = (0, 128, 128)
@@ -43,6 +44,27 @@ def test_edit_gives_the_providers_picture_and_is_paid_once(
     asked = providers.asked(provider)
     assert [one.key for one in asked] == [OWNERS[provider]]
     assert job["results"][0]["details"]["model"]
+
+
+@pytest.mark.parametrize(
+    "engine", ["fal:fal-ai/qwen-image-edit-2511", "fal:someone/new-model/edit"]
+)
+def test_estimate_knows_the_time_that_models_of_a_family_take(
+    home: EngineHouse, providers: Providers, engine: str
+) -> None:
+    home.done("edit", ROOM, engine=engine, prompt="Make it teal.")
+    body = {"operation": "edit", "engine": engine, "parameters": {"prompt": "It."}}
+
+    def run_s() -> Any:
+        answer = home.call(
+            "POST",
+            "/api/v1/estimate",
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        return answer.body["run_s"]
+
+    assert eventually(run_s, within_s=20) > 0
 
 
 @pytest.mark.parametrize(

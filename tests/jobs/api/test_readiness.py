@@ -13,7 +13,7 @@ from gpu_worker.contract import EngineSpec, EngineState, Measure, Unavailable
 from jobs import engine_states, engines, paces
 from jobs.models import Worker
 from tests.jobs.api.conftest import DATA_URL, PARAMETERS, Person, person, problem
-from tests.jobs.working import TestWorker, success, user_with
+from tests.jobs.working import TestWorker, failure, success, user_with
 
 BIREFNET = EngineSpec(
     operation="removebg", engine="birefnet", queue="t4", parameters=PARAMETERS
@@ -209,6 +209,57 @@ def test_estimate_counts_those_before_it(owner: Person, t4: TestWorker) -> None:
     body = {"operation": "removebg", "engine": "birefnet", "image": DATA_URL}
     answer = owner.post("estimate", body).json()
     assert (answer["run_s"], answer["eta_s"]) == (0.8, 1.4)
+
+
+def test_member_of_a_family_has_its_own_pace_and_else_the_familys(
+    owner: Person, settings: Settings
+) -> None:
+    settings.CHOOSABLE_ENGINES = ["removebg/fal:"]
+    remote = replace(BIREFNET, queue="remote")
+    names = ("fal:", "fal:a/known")
+    engines.announce([replace(remote, engine=name) for name in names])
+    worker = TestWorker(name="remote-1").hello()
+    for name, run_ms in zip(names, (9000, 3000), strict=True):
+        said = Measure(
+            operation="removebg", engine=name, size_mp=1, run_ms=run_ms, share_ms=run_ms
+        )
+        worker.say(measures=(said,), queue="remote", slots=4)
+    engine_states.forget()
+    told = {
+        name: owner.post(
+            "estimate", {"operation": "removebg", "engine": name, "image": DATA_URL}
+        ).json()
+        for name in ("fal:a/known", "fal:b/other")
+    }
+    assert [one["run_s"] for one in told.values()] == [3.0, 9.0]
+    assert [one["eta_s"] for one in told.values()] == [3.0, 9.0]
+
+
+def test_member_of_a_family_stands_as_the_family(
+    owner: Person, settings: Settings
+) -> None:
+    settings.CHOOSABLE_ENGINES = ["removebg/fal:"]
+    remote = replace(BIREFNET, queue="remote")
+    engines.announce([replace(remote, engine=name) for name in ("fal:", "fal:a/known")])
+    failed = EngineState(operation="removebg", engine="fal:", state="failed")
+    TestWorker(name="remote-1").hello().say(states=(failed,), queue="remote", slots=4)
+    engine_states.forget()
+    assert shown(owner, "fal:a/known") == (False, "load_failed", "failed")
+    job = order(owner, engine="fal:b/other").json()
+    assert waiting(owner, job)["reason"] == "load_failed"
+
+
+def test_pause_before_a_retry_counts(owner: Person, t4: TestWorker) -> None:
+    tell(t4, "warm")
+    measured(t4, 1, 800, 200)
+    job = order(owner).json()
+    run = t4.start(job["id"])
+    said = failure(run, "provider_rate_limited", retryable=True)
+    assert said.failure
+    t4.report(replace(said, failure=replace(said.failure, retry_after_s=50.0)))
+    told = waiting(owner, job)
+    assert told["reason"] == "retry"
+    assert 49 < told["eta_s"] <= 50.8
 
 
 def test_measures_of_several_workers_are_one_mean(t4: TestWorker) -> None:
