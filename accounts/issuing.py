@@ -43,6 +43,7 @@ def issue(
         test=test,
         scopes=list(scopes),
         expires_at=expires_at,
+        meant_until=expires_at,
         public_id=public_id or uuid4(),
     )
     return Issued(key=key, secret=new.secret)
@@ -58,27 +59,28 @@ def rotate(
 ) -> Issued:
     """Replace a key by one like it; the old one works on for `overlap`.
 
-    A key that would have expired gets a successor with the same lifetime, which ends
-    at `latest` all the same. Raises KeyNotActive for a key that is revoked or expired.
+    The successor has the lifetime that the key was made with, however often that is
+    replaced, and ends at `latest` all the same. Raises KeyNotActive for a key that is
+    revoked or expired.
     """
     active = ApiKey.objects.filter(pk=key.pk).filter(ACTIVE)
     ends_at = Now() + overlap
     if not active.update(expires_at=Least(Coalesce("expires_at", ends_at), ends_at)):
         raise KeyNotActive
-    lifetime = key.expires_at and key.expires_at - key.created_at
     issued = issue(
-        key.user,
-        name=key.name,
-        test=key.test,
-        scopes=key.scopes,
-        expires_at=latest,
-        public_id=public_id,
+        key.user, name=key.name, test=key.test, scopes=key.scopes, public_id=public_id
     )
-    if lifetime:
-        wanted = issued.key.created_at + lifetime
-        issued.key.expires_at = min(wanted, latest) if latest else wanted
-        issued.key.save(update_fields=["expires_at"])
+    _lasts_like(issued.key, key, latest)
     return issued
+
+
+def _lasts_like(successor: ApiKey, key: ApiKey, latest: datetime | None) -> None:
+    if key.meant_until is not None:
+        lifetime = key.meant_until - key.created_at
+        successor.meant_until = successor.created_at + lifetime
+    ends = [at for at in (successor.meant_until, latest) if at is not None]
+    successor.expires_at = min(ends, default=None)
+    successor.save(update_fields=["expires_at", "meant_until"])
 
 
 def revoke(key: ApiKey) -> None:

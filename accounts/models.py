@@ -108,6 +108,8 @@ class ApiKey(models.Model):
     """A key, of which only the digest is kept. `accounts.keys` makes and reads them.
 
     `public_id` is what it is called by outside (`/api/v1/keys`); it is no secret.
+    `expires_at` is when it ends; `meant_until` when it was to end as it was made, for
+    being replaced ends a key sooner.
     """
 
     public_id = models.UUIDField(unique=True, db_default=RandomUUID(), editable=False)
@@ -119,6 +121,7 @@ class ApiKey(models.Model):
     scopes = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    meant_until = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
 

@@ -30,7 +30,21 @@ def test_rotate_leaves_the_old_key_working_for_the_overlap(owner: User) -> None:
         ["jobs:read"],
     )
     old.key.refresh_from_db()
+    assert old.key.expires_at is not None
     assert timedelta(minutes=4) < old.key.expires_at - now() <= timedelta(minutes=5)
+
+
+def test_rotate_of_a_replaced_key_gives_a_successor_that_lasts(owner: User) -> None:
+    """As who lost the first one's secret would."""
+    lasting = issuing.issue(owner).key
+    month = issuing.issue(owner, expires_at=now() + timedelta(days=30)).key
+    for key in (lasting, month):
+        issuing.rotate(key)
+        key.refresh_from_db()
+    assert issuing.rotate(lasting).key.expires_at is None
+    again = issuing.rotate(month).key
+    assert again.expires_at is not None
+    assert again.expires_at - now() > timedelta(days=29)
 
 
 def test_rotate_never_prolongs_the_old_key(owner: User) -> None:
@@ -39,6 +53,7 @@ def test_rotate_never_prolongs_the_old_key(owner: User) -> None:
     new = issuing.rotate(old.key)
     old.key.refresh_from_db()
     assert old.key.expires_at == soon
+    assert new.key.expires_at is not None
     lifetime = new.key.expires_at - new.key.created_at
     assert lifetime == soon - old.key.created_at
 
