@@ -37,7 +37,7 @@ def answer(environ: dict[str, Any]) -> HttpResponse:
     Raises Unauthenticated, MethodNotAllowed, Malformed, ContractVersion and Django's
     database errors.
     """
-    _check_token(environ.get("HTTP_AUTHORIZATION", ""))
+    check_token(environ.get("HTTP_AUTHORIZATION", ""))
     match environ["REQUEST_METHOD"]:
         case "POST":
             return _handled(environ["wsgi.input"].read(_length(environ)))
@@ -85,7 +85,7 @@ def _length(environ: dict[str, Any]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _check_token(authorization: str) -> None:
+def check_token(authorization: str) -> None:
     """Compared in constant time. Raises Unauthenticated."""
     expected = f"Bearer {settings.LINK_TOKEN}".encode()
     if not hmac.compare_digest(authorization.encode(errors="replace"), expected):

@@ -16,6 +16,7 @@ from django.db import OperationalError, connection  # noqa: E402
 from nijika import counters, link_door  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
+from nijika.link_server import LinkServer  # noqa: E402
 from nijika.wsgi import application as wsgi_application  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ OTHER_CONNECTIONS = 10
 def refusal() -> str | None:
     """Why this process must not start: its threads could use up the database."""
     threads = settings.WEB_THREADS + settings.WEB_UPLOAD_THREADS
-    threads += settings.WEB_LINK_THREADS + OTHER_CONNECTIONS
+    doors = 2 if settings.LINK_LISTEN else 1
+    threads += settings.WEB_LINK_THREADS * doors + OTHER_CONNECTIONS
     wanted = threads * settings.WEB_PROCESSES
     try:
         allowed = _connections_allowed()
@@ -54,6 +56,18 @@ def _connections_allowed() -> int:
         row: tuple[int] = cursor.fetchone()
     connection.close()
     return row[0]
+
+
+def link_server() -> LinkServer | None:
+    """The link's own port, if it is to have one, not yet started."""
+    host, _, port = settings.LINK_LISTEN.rpartition(":")
+    if not port:
+        return None
+    return LinkServer(
+        (host, int(port)),
+        threads=settings.WEB_LINK_THREADS,
+        limit_bytes=LINK_LIMIT_BYTES,
+    )
 
 
 application = Front(

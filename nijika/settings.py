@@ -289,6 +289,7 @@ ONTHEFLY_SOURCES = env.list("NIJIKA_ONTHEFLY_SOURCES", default=[])
 # The link between workers and the platform
 LINK_TOKEN = env.str("NIJIKA_LINK_TOKEN")
 LINK_URL = env.str("NIJIKA_LINK_URL", f"{PUBLIC_URL}/internal/link")
+LINK_LISTEN = env.str("NIJIKA_LINK_LISTEN", "")
 WORKER_GONE_S = env.seconds("NIJIKA_WORKER_GONE", "6s")
 # The workers' own setting: runs that take longer are not claimed ahead of their turn.
 CLAIM_AHEAD_S = env.seconds("NIJIKA_CLAIM_AHEAD", "2s")

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -33,15 +33,23 @@ fewer of them.
 """
 
 
+class Service(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 def main() -> None:
-    from nijika.asgi import application  # sets Django up, which takes a while
+    # Sets Django up, which takes a while.
+    from nijika.asgi import application, link_server
 
     sys.setswitchinterval(SWITCH_S)
-    asyncio.run(serve(application))
+    asyncio.run(serve(application, link_server()))
 
 
-async def serve(application: Any) -> None:
-    """Serve an ASGI application on the address of the environment until a signal.
+async def serve(application: Any, link: Service | None = None) -> None:
+    """Serve an ASGI application on the address of the environment until a signal, and
+    the link beside it.
 
     Ends the process.
     """
@@ -65,8 +73,12 @@ async def serve(application: Any) -> None:
         loop.add_signal_handler(number, _stop, server, application, stopped)
     # It says on every start that embedding is experimental, and each lost client.
     logging.getLogger("_granian").setLevel(logging.ERROR)
+    if link is not None:
+        link.start()
     print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201
     await server.serve()
+    if link is not None:
+        link.stop()
     _end(0 if stopped.is_set() else 1)
 
 

@@ -145,9 +145,19 @@ class Stack:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)
 
+    def _free_port(self) -> int:
+        """The port that was asked for, else any. Raises StackFailed if it is taken."""
+        wanted = self._port or int(self._given.get("NIJIKA_PORT") or 0)
+        port = servers.free_port(wanted)
+        if wanted and port != wanted:
+            raise StackFailed(
+                f"Something else listens on port {wanted}; NIJIKA_PORT={port} is free."
+            )
+        return port
+
     def _start(self) -> None:
+        port = self._free_port()
         database, redis = self._start_servers()
-        port = self._port or int(self._given.get("NIJIKA_PORT") or servers.free_port())
         self.url = self._given.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
         self.environment = self._make_environment(database, redis, port)
         self.manage("migrate", "--verbosity", "0")
@@ -175,6 +185,7 @@ class Stack:
         return database, redis
 
     def _make_environment(self, database: str, redis: str, port: int) -> dict[str, str]:
+        link = f"127.0.0.1:{servers.free_port()}"
         ours = {
             "DATABASE_URL": database,
             "REDIS_URL": redis,
@@ -184,7 +195,8 @@ class Stack:
             "NIJIKA_STORAGE_URL": f"file://{self.folder}/storage",
             "NIJIKA_SECRET_KEY": self._secret("secret_key"),
             "NIJIKA_LINK_TOKEN": self._secret("link_token"),
-            "NIJIKA_LINK_URL": f"http://127.0.0.1:{port}/internal/link",
+            "NIJIKA_LINK_LISTEN": link,
+            "NIJIKA_LINK_URL": f"http://{link}/internal/link",
             "NIJIKA_BROKER_URL": redis,
             "NIJIKA_WORKER_GRACE": "3s",
             "NIJIKA_RATE_LIMITS": "false",
