@@ -121,6 +121,10 @@ def link(user: User, identity: Identity) -> bool:
         return _link_unless_known(user, identity)
 
 
+def may_use_password(user: User) -> bool:
+    return user.is_staff and user.has_usable_password()
+
+
 @transaction.atomic
 def unlink(user: User, account_id: int) -> str:
     """Take an account off its user; gives its provider.
@@ -131,8 +135,7 @@ def unlink(user: User, account_id: int) -> str:
     accounts = {one.pk: one for one in SocialAccount.objects.filter(user=user)}
     if account_id not in accounts:
         raise LinkNotFound
-    may_use_password = user.is_staff and user.has_usable_password()
-    if len(accounts) == 1 and not may_use_password:
+    if len(accounts) == 1 and not may_use_password(user):
         raise LastWayIn
     accounts[account_id].delete()
     return str(accounts[account_id].provider)

@@ -24,7 +24,7 @@ def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
 
     Django's own pages about bugs, for developers, write their styles in line.
     """
-    if settings.DEBUG and answer.status_code >= 400:
+    if settings.DEBUG and answer.status_code >= 500:
         return
     if HEADER not in answer:
         path = request.path_info

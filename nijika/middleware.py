@@ -27,6 +27,7 @@ class RequestMiddleware:
             if request.resolver_match is not None:
                 request.META[continuation.ROUTE] = request.resolver_match.route
         if problems.is_page(request) or problems.is_lost(request):
+            answer = problems.without_routes(answer, request)
             csp.mark(answer, request)
         else:
             answer = problems.instead_of(answer, request_id)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.core.exceptions import (
     BadRequest,
     PermissionDenied,
@@ -188,6 +189,14 @@ def instead_of(answer: HttpResponseBase, request_id: str) -> HttpResponseBase:
         if name in answer.headers:
             problem[name] = answer.headers[name]
     return problem
+
+
+def without_routes(answer: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
+    """While debugging, Django tells whoever is lost all routes; they get our page."""
+    is_lost = answer.status_code == 404 and request.resolver_match is None
+    if settings.DEBUG and is_lost:
+        return defaults.page_not_found(request, Http404())
+    return answer
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -28,6 +28,7 @@ class AccountView(LoginRequiredMixin, View):
         links = linking.links_of(user)
         context = {
             "links": [{"link": one, "name": NAMES[one.provider]} for one in links],
+            "is_only_way": len(links) == 1 and not linking.may_use_password(user),
             "providers": adapters.apps(),
             "browsers": browsers.list_of(user, current=request.session.session_key),
         }

@@ -6,12 +6,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import requests
 
 from tests.browser.people import DESKTOP, PHONE, Person, session_of
 from tests.browser.test_playground import PHOTO
 from tests.flows.house import ENDS, House, eventually
 
-PAGES = ["/dashboard", "/playground", "/jobs", "/webhooks", "/credits", "/prices"]
+PAGES = [
+    *("/dashboard", "/playground", "/jobs", "/webhooks", "/webhooks/secret"),
+    *("/credits", "/prices", "/keys", "/account", "/account/delete", "/no-such-place"),
+]
+LONG = "https://example.com/" + "x" * 200
+ROWS = [
+    ("/jobs", "a.row-link"),
+    ("/webhooks", "a.row-link[href*=deliveries]"),
+    ("/webhooks", "a.row-link:not([href*=deliveries])"),
+]
 WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
 
 
@@ -24,12 +34,18 @@ def done(home: House, job_id: str, key: str) -> None:
 
 @pytest.fixture(scope="package")
 def busy(home: House) -> str:
-    """The e-mail of somebody whose pages are full."""
+    """The e-mail of somebody whose pages are full, also of words without an end."""
     email = "busy@example.org"
     session_of(home, email)
     key = home.stack.manage("create_key", email)
     for operation in ("removebg", "canny"):
         done(home, home.accepted(operation, PHOTO, key=key), key)
+    url, headers = f"{home.stack.url}/api/v1", {"X-API-Key": key}
+    hook = {"url": LONG, "events": ["job.succeeded"], "description": "x" * 200}
+    made = requests.post(
+        f"{url}/webhook-endpoints", json=hook, headers=headers, timeout=9
+    )
+    requests.post(f"{url}/webhook-endpoints/{made.json()['id']}/ping", headers=headers)
     return email
 
 
@@ -47,9 +63,11 @@ def test_every_page_is_accessible_and_fits(
         person.check_accessible()
         wide, room = page.evaluate(WIDTHS)
         assert wide <= room, (path, wide, room)
-    page = person.visit("/jobs")
-    page.locator("a.row-link").first.click()
-    person.check_accessible()
+    for path, link in ROWS:
+        person.visit(path).locator(link).first.click()
+        person.check_accessible()
+        wide, room = person.page.evaluate(WIDTHS)
+        assert wide <= room, (link, wide, room)
 
 
 def test_the_front_page_is_accessible(meet: Callable[..., Person]) -> None:

@@ -1,6 +1,7 @@
 import pytest
 from django.core import checks
 from django.test import Client, RequestFactory
+from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from nijika.pages import Csrf
@@ -63,7 +64,11 @@ def test_csrf_passes_by_the_api() -> None:
     assert csrf.process_view(request, lambda: None, (), {}) is None
 
 
-def test_a_person_who_is_lost_gets_a_page(client: Client) -> None:
+@pytest.mark.parametrize("debugging", [True, False])
+def test_a_person_who_is_lost_gets_a_page(
+    client: Client, settings: Settings, debugging: bool
+) -> None:
+    settings.DEBUG = debugging
     answer = client.get("/no-such-place", headers={"Accept": "text/html,*/*"})
     assert (answer.status_code, answer["Content-Type"]) == (
         404,

@@ -57,6 +57,8 @@ def test_account_is_unlinked_and_signs_in_no_more(
 
 
 def test_last_way_in_is_not_unlinked(ada: Browser) -> None:
+    page = text_of(ada.get("/account"))
+    assert "Your only way in" in page and "Unlink" not in page
     assert "your only way to sign in" in unlink(ada, "github")
     assert SocialAccount.objects.exists()
 
