@@ -100,16 +100,32 @@ class EngineUnavailable(Unavailable):
     headers = {"Retry-After": "10"}
 
 
+class EngineUnseen(EngineUnavailable):
+    """No worker has brought this engine yet, so nobody knows its parameters."""
+
+    headers = {"Retry-After": "60"}
+
+    def __init__(self, engine: str, alternatives: Sequence[str]) -> None:
+        text = f"No worker has brought the engine {engine} yet."
+        super().__init__(text + _instead(alternatives))
+        self.engine, self.reason = engine, "no_worker"
+        self.alternatives = [*alternatives]
+
+
 class EngineOutOfReach(EngineUnavailable):
     """This engine is not to be had here, and waiting does not change that."""
 
     headers = {}
 
     def __init__(self, engine: str, reason: str, alternatives: Sequence[str]) -> None:
-        others = f" Instead: {', '.join(alternatives)}." if alternatives else ""
-        super().__init__(f"The engine {engine} is not to be had ({reason}).{others}")
+        text = f"The engine {engine} is not to be had ({reason})."
+        super().__init__(text + _instead(alternatives))
         self.engine, self.reason = engine, reason
         self.alternatives = [*alternatives]
+
+
+def _instead(alternatives: Sequence[str]) -> str:
+    return f" Instead: {', '.join(alternatives)}." if alternatives else ""
 
 
 class SandboxFull(RateLimited):

@@ -240,7 +240,9 @@ def test_create_by_test_key_is_503_while_there_is_no_sandbox() -> None:
 
 def test_create_for_an_engine_that_nobody_announced_is_503(owner: Person) -> None:
     answer = owner.post("jobs", {"operation": "upscale", "image": DATA_URL})
-    problem(answer, 503, "engine_unavailable")
+    said = problem(answer, 503, "engine_unavailable")
+    assert (said["engine"], said["reason"]) == ("nobody", "no_worker")
+    assert "nobody" in said["detail"] and said["alternatives"] == []
     assert int(answer["Retry-After"]) > 0
 
 
