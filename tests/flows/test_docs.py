@@ -83,6 +83,7 @@ def python(home: House, desk: Path, text: str) -> str:
 SHELL = [
     "batches.md",
     "image-operations.md",
+    "keys.md",
     "operations.md",
     "pipelines.md",
     "resize-crop-encode.md",
@@ -119,6 +120,9 @@ def test_python_examples_do_what_their_pages_say(
 
     text = block("events.md", "python", "requests").replace("0192…", job_id)
     assert python(home, desk, text).splitlines()[-1].startswith("succeeded")
+
+    text = block("keys.md", "python", "requests")
+    assert python(home, desk, text).startswith("nj_test_")
 
     text = block("webhooks.md", "python", "webhook-endpoints")
     text = text.replace("https://example.com/nijika", here.url)
