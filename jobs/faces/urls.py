@@ -2,7 +2,15 @@
 
 from django.urls import include, path
 
-from jobs.faces import editing, generation, masks, singles, streams, utilities
+from jobs.faces import (
+    comparing,
+    editing,
+    generation,
+    masks,
+    singles,
+    streams,
+    utilities,
+)
 
 remove_background = singles.RemoveBackgroundView.as_view()
 upscale = singles.UpscaleView.as_view()
@@ -32,6 +40,7 @@ urlpatterns = [
     path("api/generate/status/<str:task_id>", generation.TaskStatusView.as_view()),
     path("api/generate/result/<str:task_id>", generation.TaskResultView.as_view()),
     path("api/generate/result-image/<str:task_id>", generation.TaskImageView.as_view()),
+    path("api/generate/multi-steps", comparing.MultiStepsView.as_view()),
     path("api/generate/stream", streams.GenerateStreamView.as_view()),
     path("api/generate/stream/<str:task_id>", streams.TaskStreamView.as_view()),
     path("api/generate/async/cancel/<str:task_id>", cancel),

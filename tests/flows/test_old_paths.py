@@ -294,8 +294,8 @@ def generation(**changes: Any) -> dict[str, Any]:
         "refine_mask_with_birefnet": True,
         "enable_debug": False,
         "enable_flowmatch_scheduler": None,
-        "angle": None,
-        "background_preset": None,
+        "angle": "top-down",
+        "background_preset": "",
     } | changes
 
 
@@ -310,6 +310,8 @@ def test_generate_answers_with_the_old_members(tester: OldClient) -> None:
     assert body["model_used"] == "sandbox_removal"
     assert body["parameters_used"]["steps"] == 15
     assert body["parameters_used"]["seed"] == 42
+    assert body["parameters_used"]["angle"] == "top-down"
+    assert "scene" not in body["parameters_used"]
     assert body["request_id"] == "mine-1"
     assert body["generation_time"] >= 0
     assert body["debug_info"]["input_image_size"] == f"{SIZE[0]}x{SIZE[1]}"
@@ -341,7 +343,8 @@ def test_generate_names_what_is_wrong_as_the_client_named_it(
         ({"num_inference_steps": 101}, "num_inference_steps"),
         ({"true_cfg_scale": "4"}, "true_cfg_scale"),
         ({"task_type": "painting"}, "task_type"),
-        ({"angle": "top-down"}, "angle"),
+        ({"angle": "from-the-moon"}, "angle"),
+        ({"background_preset": "mars"}, "background_preset"),
         ({"enable_flowmatch_scheduler": True}, "enable_flowmatch_scheduler"),
         ({"input_image": "§"}, "input_image"),
         ({"conditional_images": None}, "conditional_images"),
@@ -353,6 +356,41 @@ def test_generate_names_what_is_wrong_as_the_client_named_it(
         assert fields_of(answer) == {field}
         assert body["detail"].startswith(f"{field} ")
         assert body["service"] == "generation"
+
+
+def test_same_picture_with_three_numbers_of_steps(tester: OldClient) -> None:
+    """Row 32: one request, three pictures, and a repeat makes no more of them."""
+    path = "/api/generate/multi-steps"
+    wanted, key = generation(num_inference_steps=7), {"Idempotency-Key": "compared"}
+    first = tester.post(path, wanted, **key)
+    again = tester.post(path, wanted, **key)
+
+    assert first.status == 200, first.body
+    results = first.body["results"]
+    assert [one["num_inference_steps"] for one in results] == [5, 10, 25]
+    assert {opened(one["image"]).size for one in results} == {SIZE}
+    assert len({one["task_id"] for one in results}) == 3
+    assert (again.body["results"], again.body["batch_id"]) == (
+        results,
+        first.body["batch_id"],
+    )
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_comparison_is_refused_or_fails_as_a_whole(
+    tester: OldClient, live: OldClient
+) -> None:
+    path = "/api/generate/multi-steps"
+    for changes, field in [
+        ({"true_cfg_scale": 99}, "true_cfg_scale"),
+        ({"input_image": text(b"\x89PNG\r\n\x1a\n" + b"0" * 50)}, "input_image"),
+    ]:
+        answer = tester.post(path, generation(**changes))
+        assert answer.status in (400, 422)
+        assert fields_of(answer) == {field}
+    failing = generation(prompt="__fail_engine_failed__")
+    refused(tester.post(path, failing), 500, "engine_failed")
+    refused(live.post(path, generation()), 503, "engine_unavailable")
 
 
 def test_task_from_its_acceptance_to_its_picture(tester: OldClient) -> None:
