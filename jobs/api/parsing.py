@@ -53,6 +53,8 @@ def content_of(request: HttpRequest, files: ExitStack) -> Content:
 
     Raises Malformed, BadFields for text that is not clean, TooLarge, UnsupportedMedia.
     """
+    if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body as it is, without a Content-Encoding.")
     content_type = request.META.get("CONTENT_TYPE", "")
     kind, options = "", dict[str, str]()
     with suppress(ValueError):

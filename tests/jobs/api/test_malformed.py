@@ -1,6 +1,7 @@
 """What cannot be read or is wrong: every case with its code, and nothing is made."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -222,6 +223,16 @@ def test_body_above_the_limit_is_413(owner: Person, settings: Settings) -> None:
 def test_other_content_types_are_415(owner: Person, content_type: str) -> None:
     answer = owner.send("jobs", json.dumps(OK).encode(), content_type)
     problem(answer, 415, "unsupported_media_type")
+
+
+def test_compressed_body_is_415_and_not_called_malformed(owner: Person) -> None:
+    body = gzip.compress(json.dumps({"operation": "removebg"}).encode())
+    packed = owner.post("jobs", body, **{"Content-Encoding": "gzip"})
+    assert (
+        "Content-Encoding" in problem(packed, 415, "unsupported_media_type")["detail"]
+    )
+    plain = owner.post("jobs", {}, **{"Content-Encoding": "identity"})
+    problem(plain, 422, "validation_error")
 
 
 def test_json_in_utf8_may_say_so(owner: Person) -> None:
