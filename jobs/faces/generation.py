@@ -40,9 +40,9 @@ from nijika.errors import NijikaError
 MOST_PER_REQUEST = 20
 DEFAULT_STEPS = 10
 NOT_HERE = "is not to be had here"
-NOT_YET = "is not available yet"
 # What the older clients may send although nothing follows from it, there or here.
 WITHOUT_EFFECT = ("enable_mae_refinement", "refine_mask_with_birefnet", "enable_debug")
+CHOSEN = ("angle", "scene")
 ROLES = {
     "mask": "conditional_images",
     "reference": "reference_image",
@@ -72,6 +72,8 @@ def order_of(fields: Fields) -> Order:
         return Order(operation="generate", parameters=parameters, images=roles)
     if task := _task(fields, [given.role for given in roles]):
         parameters["task"] = task
+    if task == "white-balance":  # they are sent for every task, and say nothing to it
+        parameters = {n: v for n, v in parameters.items() if n not in CHOSEN}
     return Order(
         operation="edit",
         parameters=parameters,
@@ -97,9 +99,11 @@ def _parameters(fields: Fields) -> dict[str, Any]:
         seed=("seed", "integer"),
         input_quality=("input_quality", "string"),
         mask_tool=("mask_tool_type", "string"),
+        angle=("angle", "string"),
+        scene=("background_preset", "string"),
     )
-    # Old clients send a single space to keep the guidance on.
-    for name in ("prompt", "negative_prompt"):
+    # Old clients send a single space to keep the guidance on, and nothing for nothing.
+    for name in ("prompt", "negative_prompt", *CHOSEN):
         if isinstance(given.get(name), str) and not given[name].strip():
             del given[name]
     if "true_cfg_scale" in given:  # the real one of the two
@@ -113,8 +117,6 @@ def _look_at_the_rest(fields: Fields) -> None:
         fields.flag(name, default=False)
     for name in (*MEMORY_FLAGS, "enable_flowmatch_scheduler"):
         fields.refuse(name, unless=False, message=NOT_HERE)
-    for name in ("angle", "background_preset"):
-        fields.refuse(name, unless="", message=NOT_YET)
 
 
 def _task(fields: Fields, roles: list[str]) -> str:

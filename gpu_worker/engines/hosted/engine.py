@@ -31,6 +31,7 @@ from gpu_worker.engines.hosted.driving import Drive
 from gpu_worker.engines.hosted.errors import HostedError, ProviderAccount
 from gpu_worker.engines.hosted.memory import Memory
 from gpu_worker.engines.hosted.provider import Account, Provider, Wish
+from gpu_worker.engines.parameters import composing
 from gpu_worker.engines.parameters.edit import DEFAULT_PROMPT
 from gpu_worker.errors import EngineFailed, WorkerError
 
@@ -119,7 +120,7 @@ class Hosted(OnDevice):
             job_id=item.job_id,
             operation=item.operation,
             model=self.model(item.engine or self.spec.engine),
-            prompt=item.parameters.get("prompt", DEFAULT_PROMPT),
+            prompt=composing.composed(item.parameters, otherwise=DEFAULT_PROMPT),
             parameters=item.parameters,
             pictures=tuple(pictures.files_of(item.arrays, "picture_")),
             mask=masks[0] if masks else None,

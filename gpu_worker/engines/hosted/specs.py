@@ -11,8 +11,9 @@ from gpu_worker.engines.parameters import edit, generate, output
 
 RUN_LIMIT_S = 300.0
 LICENCE = "the provider's terms"
-MEMBERS = ("prompt", "width", "height")
-"""What all of them honour; a size by bringing the result to it."""
+MEMBERS = ("prompt", "angle", "scene", "width", "height")
+"""What all of them honour, of what the operation has; a size by bringing the result to
+it."""
 
 
 def spec(operation: str, engine: str, *members: str, **rest: Any) -> EngineSpec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from gpu_worker.engines.parameters import generate
+from gpu_worker.engines.parameters import composing, generate
 from gpu_worker.engines.parameters.generate import MOST_RESULTS, OUTPUT, PAINTING
 
 __all__ = ["MOST_RESULTS"]
@@ -68,6 +68,7 @@ PROPERTIES: dict[str, Any] = {
         "description": "How the mask was drawn: a brush's is grown a little before the "
         "hole is filled in.",
     },
+    **composing.PROPERTIES,
     **PAINTING,
     "steps": PAINTING["steps"] | {"default": 40},
     "width": generate.SIDE | {"description": "Of the result; with height."},
@@ -80,6 +81,17 @@ RULES: dict[str, Any] = generate.PAINTING_RULES | {
         "height": ["width"],
         "mask_tool": ["task"],
     },
+    "allOf": [
+        *generate.PAINTING_RULES["allOf"],
+        # It changes nothing else: least of all what is seen.
+        {
+            "if": {
+                "required": ["task"],
+                "properties": {"task": {"const": "white-balance"}},
+            },
+            "then": {"properties": dict.fromkeys(composing.PROPERTIES, False)},
+        },
+    ],
     # What goes with the images that come along, each as a member here.
     "x-images": {
         "dependentRequired": {"reference_mask": ["reference"], "mask_tool": ["mask"]},

@@ -18,6 +18,7 @@ from PIL import Image
 
 from gpu_worker.engines import devices
 from gpu_worker.engines.base import Arrays, DeviceOutcome, Hooks, Item
+from gpu_worker.engines.parameters import composing
 from gpu_worker.engines.parameters.edit import DEFAULT_PROMPT
 from gpu_worker.engines.qwen import pipeline as pipelines
 from gpu_worker.engines.qwen import prompts, schemas, settings, sizes
@@ -135,8 +136,8 @@ class Painter:
         wanted = item.parameters
         task = wanted.get("task")
         is_fast = wanted.get("tier") == "fast"
-        prompt = wanted.get("prompt") or prompts.OF_TASKS.get(
-            task or "", DEFAULT_PROMPT
+        prompt = composing.composed(
+            wanted, otherwise=prompts.OF_TASKS.get(task or "", DEFAULT_PROMPT)
         )
         negative = wanted.get("negative_prompt", "").strip() or NOTHING
         for text in (prompt, negative):

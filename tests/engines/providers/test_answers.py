@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gpu_worker.engines.parameters.composing import SCENES
 from tests.engines.house import EngineHouse
 from tests.engines.providers.conftest import OWNERS
 from tests.engines.providers.server import Providers, picture
@@ -83,11 +84,13 @@ def test_google_gets_pictures_in_their_order_and_then_the_words(
     home: EngineHouse, providers: Providers
 ) -> None:
     second = picture("black", (50, 40))
-    home.done("edit", ROOM, second, engine="nano-banana", prompt="Both.")
+    wanted = {"prompt": "Both.", "scene": "wood"}
+    home.done("edit", ROOM, second, engine="nano-banana", **wanted)
     [asked] = providers.asked("google")
     parts = asked.json["contents"][0]["parts"]
     sizes = [_size(part) for part in parts[:-1]]
-    assert (sizes, parts[-1]["text"]) == ([(300, 200), (50, 40)], "Both.")
+    words = f"Both. | {SCENES['wood']}"
+    assert (sizes, parts[-1]["text"]) == ([(300, 200), (50, 40)], words)
     assert asked.json["generationConfig"]["responseModalities"] == ["IMAGE"]
     assert "gemini-nano-banana-2.1:generateContent" in asked.path
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gpu_worker.engines.base import Item
+from gpu_worker.engines.parameters import composing
 from gpu_worker.engines.qwen import schemas, settings, sizes
 from gpu_worker.engines.qwen.edit import Edit
 from gpu_worker.engines.qwen.generate import Generate
@@ -44,6 +45,20 @@ def test_engine_without_its_folder_has_no_weights(weights: Path) -> None:
     put(weights, "qwen-image/model_index.json")
     assert Generate.available() == ""
     assert Edit.available() == "weights_missing"
+
+
+def test_prompt_is_composed_of_what_was_chosen(weights: Path) -> None:
+    put(weights, "qwen-image-edit-lora/white-balance.safetensors")
+    schema = schemas.of_edit()
+    chosen = asks(schema, prompt="Brighter.", angle="top-down", scene="wood")
+    first, camera, around = composing.composed(chosen, otherwise="Z").split(" | ")
+    assert (first, "俯视" in camera, "oak" in around) == ("Brighter.", True, True)
+    del chosen["prompt"], chosen["scene"]
+    assert composing.composed(chosen, otherwise="Z") == composing.ANGLES["top-down"]
+    assert composing.composed({}, otherwise="Z") == "Z"
+    assert len(composing.ANGLES) == len(composing.SCENES) == 10
+    assert refused(schema, angle="sideways", scene="mars") == ["angle", "scene"]
+    assert refused(schema, task="white-balance", scene="wood") == ["scene"]
 
 
 def test_model_of_a_hub_needs_the_commit_that_was_looked_at(
