@@ -101,15 +101,7 @@ class Dispatcher:
             return 0
         if lone.taken is None:
             return None
-        try:
-            is_full = self._is_full(lone.window)
-        except BrokerDown:
-            picking.give_back(session, [lone.taken])
-            raise
-        if is_full:
-            picking.give_back(session, [lone.taken])
-            return 0
-        return self._publish(session, [lone.taken])
+        return self._publish(session, [lone.taken], below=2 * lone.window)
 
     def _published(self, session: Connection, candidates: Sequence[Candidate]) -> int:
         if not candidates:
@@ -144,17 +136,23 @@ class Dispatcher:
         """
         return self._publisher.depth(self.queue) - beside >= 2 * window
 
-    def _publish(self, session: Connection, taken: Sequence[Taken]) -> int:
+    def _publish(
+        self, session: Connection, taken: Sequence[Taken], *, below: int | None = None
+    ) -> int:
+        """The number of messages published. With `below`, those that find so many in
+        the broker's queue are not, and their rows wait again. Raises BrokerDown."""
         waiting = packing.by_message(taken)
         published = 0
         try:
             while waiting:
                 message = self._message(session, waiting[0])
                 if message.assignments:
-                    self._publisher.publish(
-                        RUN_TASK, to_json(message), queue=self.queue
-                    )
-                    published += 1
+                    if self._publisher.publish(
+                        RUN_TASK, to_json(message), queue=self.queue, below=below
+                    ):
+                        published += 1
+                    else:
+                        picking.give_back(session, waiting[0])
                 waiting.pop(0)
         except BrokerDown:
             picking.give_back(session, [one for message in waiting for one in message])

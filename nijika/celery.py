@@ -21,6 +21,12 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 
 SOCKET_TIMEOUT_S = 2.0
+# Looks and writes in one round trip.
+_PUSH_BELOW = """
+if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('LPUSH', KEYS[1], ARGV[2])
+return 1
+"""
 
 app = Celery("nijika", broker=settings.BROKER_URL, set_as_current=False)
 app.conf.update(
@@ -61,6 +67,7 @@ class Publisher:
         self._url = url
         self._connection: Any = None
         self._channel: Any = None
+        self._push_below: Any = None
 
     def depth(self, queue: str) -> int:
         """How many messages lie in a queue, copies and leftovers included."""
@@ -70,8 +77,11 @@ class Publisher:
         except self._errors() as error:
             raise self._down(error) from error
 
-    def publish(self, task: str, argument: Any, *, queue: str) -> None:
-        """Put a message that carries one JSON argument into a queue, once.
+    def publish(
+        self, task: str, argument: Any, *, queue: str, below: int | None = None
+    ) -> bool:
+        """Put a message that carries one JSON argument into a queue, once; with `below`
+        only if fewer messages lie there. Returns whether it did.
 
         As Celery's `send_task` would, but over the one client: that makes a new client
         and declares the queue for each message, half of a lone job's way through here.
@@ -79,7 +89,10 @@ class Publisher:
         message = _message(task, argument, queue)
         try:
             self._connect()
+            if below is not None:
+                return bool(self._push_below(keys=[queue], args=[below, message]))
             self._channel.client.lpush(queue, message)
+            return True
         except self._errors() as error:
             raise self._down(error) from error
 
@@ -94,6 +107,7 @@ class Publisher:
             self._connection = app.connection_for_write(self._url)
             # The default channel is the one that heeds `max_retries`.
             self._channel = self._connection.default_channel
+            self._push_below = self._channel.client.register_script(_PUSH_BELOW)
 
     def _errors(self) -> tuple[type[Exception], ...]:
         known = (OperationalError, OSError)

@@ -380,6 +380,22 @@ def test_copies_in_the_broker_are_bounded(
     assert len(broker.messages()) <= 2 * 3 + 3
 
 
+def test_lone_job_waits_in_the_database_while_the_broker_is_full(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    owner = person("owner")
+    for _ in range(10):  # leftovers of jobs that came one by one
+        [job] = queued(owner, 1)
+        dispatcher.turn()
+        lifecycle.cancel(job.pk, user_id=owner.pk, test=False)
+    assert len(broker.messages()) == 2 * 3
+    [last] = queued(owner, 1)
+    assert dispatcher.turn() == 0
+    last.refresh_from_db()
+    assert (last.status, last.dispatched_at) == ("queued", None)
+
+
 def test_row_that_cannot_become_an_assignment_stops_nobody(
     dispatcher: Dispatcher, broker: Broker
 ) -> None:
@@ -466,11 +482,11 @@ def test_publish_that_fails_midway_gives_its_rows_back(
 
         published = 0
 
-        def publish(self, task: str, argument: object, *, queue: str) -> None:
+        def publish(self, *message: Any, **how: Any) -> bool:
             if self.published == 1:
                 redis_server.stop(how=signal.SIGKILL)
-            super().publish(task, argument, queue=queue)
             self.published += 1
+            return super().publish(*message, **how)
 
     dispatcher = Dispatcher("cpu", Interrupted(redis_server.url))
     worker(slots=2)
