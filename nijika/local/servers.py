@@ -46,9 +46,16 @@ class Server:
     log: Path
     start: Callable[[], subprocess.Popen[bytes]]
     stop_signal: int = signal.SIGTERM
+    is_stopped: bool = False
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it has ended though nobody here has ended it."""
+        return not self.is_stopped and self.process.poll() is not None
 
     def stop(self, *, how: int | None = None, timeout_s: float = 10) -> None:
         """End the server with a signal (its own polite one unless named) and wait."""
+        self.is_stopped = True
         if self.process.poll() is None:
             self.process.send_signal(how or self.stop_signal)
             try:
@@ -61,6 +68,7 @@ class Server:
         """Start it again on the same address and data."""
         self.stop()
         self.process = self.start()
+        self.is_stopped = False
 
 
 def start_postgres(folder: Path, *, durable: bool = True) -> Server:

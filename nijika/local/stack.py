@@ -101,9 +101,13 @@ class Stack:
         self.stop()
 
     def check(self) -> None:
-        """Restart what crashed. Raises Stopped once STOP is set."""
+        """Restart what crashed. Raises Stopped once STOP is set, and ServerFailed."""
         if STOP.is_set():
             raise Stopped
+        for name, server in (("postgres", self.postgres), ("redis", self.redis)):
+            if server is not None and server.has_crashed:
+                self.supervisor.say(f"{name} ended; restarting it")
+                server.restart()
         self.supervisor.check()
 
     def stop(self) -> None:
