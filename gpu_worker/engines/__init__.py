@@ -3,7 +3,8 @@
     base             the interface: one engine, its items and outcomes
     parameters/      what may be asked for, as JSON schemas
     devices          where a model runs, and in which precision
-    classical, geometry, limits, torchvision_shim    shared by several
+    geometry, edge_colours, limits, torchvision_shim    shared by several
+    classical        the default of cut-outs, which needs nothing
 
 Without a model, on any CPU: cutout/, smart_mask/, upscaling/, imaging/, proxying/
 (pictures on the fly) and sandbox/. With one: birefnet/, onnx_matte/, fastsam/, sam2/,

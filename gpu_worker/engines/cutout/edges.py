@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.engines.cutout.pieces import Floats
 from gpu_worker.engines.cutout.subject import Mask, Pixels, shrink
+from gpu_worker.engines.edge_colours import depth_of, sides
 
 MIDDLE_SIDE_PX = 1024
 BAND = 0.007
@@ -24,9 +25,6 @@ NEAR = 4.0
 NOISE = 15.0
 VARIANCE_WEIGHT = 1.0
 STRETCH = 0.08
-
-# A colour from where the mask is unsure counts only where nothing better is near.
-UNSURE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,36 +66,17 @@ def _edge(rgb: Pixels, mask: Mask) -> Edge:
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
     prior = np.clip(cv2.resize(soft, size, interpolation=cv2.INTER_CUBIC), 0, 1)
     width = max(LEAST_BAND_PX, round(BAND * max(size)))
-    depth = (_inside(prior > 0.5) - _inside(prior <= 0.5)) / width
-    sure, sure_not = (depth >= 1).astype(np.float32), (depth <= -1).astype(np.float32)
-    radius = round(NEAR * width)
-    subject, subject_spread = _local(middle, sure + UNSURE * prior, radius)
-    background, back_spread = _local(middle, sure_not + UNSURE * (1 - prior), radius)
-    apart = ((subject - background) ** 2).sum(axis=2)
-    spread = VARIANCE_WEIGHT * (subject_spread + back_spread) + NOISE**2
+    depth = depth_of(prior > 0.5) / width
+    near = sides(middle, prior, depth, round(NEAR * width))
+    apart = ((near.subject - near.background) ** 2).sum(axis=2)
+    spread = VARIANCE_WEIGHT * (near.subject_spread + near.background_spread) + NOISE**2
     return Edge(
         prior=prior,
         depth=depth,
-        subject=subject,
-        background=background,
+        subject=near.subject,
+        background=near.background,
         trust=apart / (apart + spread),
     )
-
-
-def _inside(mask: Mask) -> Floats:
-    """How far inside a mask each pixel is, in pixels; 0 outside."""
-    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-
-
-def _local(picture: Floats, weights: Floats, radius: int) -> tuple[Floats, Floats]:
-    """The weighted mean colour around each pixel, and the variance of those colours."""
-    window = (2 * radius + 1, 2 * radius + 1)
-    weights = weights[..., None]
-    total = cv2.boxFilter(weights, -1, window)[..., None] + 1e-9
-    mean = cv2.boxFilter(picture * weights, -1, window) / total
-    squares = (picture**2).sum(axis=2, keepdims=True)
-    square = cv2.boxFilter(squares * weights, -1, window) / total[..., 0]
-    return mean, np.maximum(square - (mean**2).sum(axis=2), 0)
 
 
 def _band_pixels(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from gpu_worker.engines.edge_colours import depth_of, sides
 from gpu_worker.engines.smart_mask.cutting import Cut
 from gpu_worker.engines.smart_mask.pieces import Floats
-from gpu_worker.engines.smart_mask.prompts import Mask
 from gpu_worker.engines.smart_mask.source import Source
 from gpu_worker.pixels import Pixels
 
@@ -25,7 +25,6 @@ LEAST_BAND_PX = 2.0
 SMOOTH = 0.7
 NEAR = 3.0
 NOISE = 15.0
-UNSURE = 1e-3
 STRETCH = 0.08
 MARGIN_PX = 8
 
@@ -102,36 +101,19 @@ def _around(prior: Floats, margin: int) -> tuple[slice, slice]:
 
 
 def _edge(rgb: Pixels, prior: Floats, band: float) -> Pixels:
-    depth = (_inside(prior > 0.5) - _inside(prior <= 0.5)) / band
-    seen, radius = rgb.astype(np.float32), round(NEAR * band)
-    sure, sure_not = (depth >= 1).astype(np.float32), (depth <= -1).astype(np.float32)
-    object_, object_spread = _local(seen, sure + UNSURE * prior, radius)
-    rest, rest_spread = _local(seen, sure_not + UNSURE * (1 - prior), radius)
-    line = object_ - rest
+    depth = depth_of(prior > 0.5) / band
+    seen = rgb.astype(np.float32)
+    near = sides(seen, prior, depth, round(NEAR * band))
+    line = near.subject - near.background
     length = (line**2).sum(axis=2)
-    place = ((seen - rest) * line).sum(axis=2) / np.maximum(length, 1)
-    trust = length / (length + object_spread + rest_spread + NOISE**2)
+    place = ((seen - near.background) * line).sum(axis=2) / np.maximum(length, 1)
+    spread = near.subject_spread + near.background_spread
+    trust = length / (length + spread + NOISE**2)
     opacity = trust * np.clip(place, 0, 1) + (1 - trust) * prior
     opacity = (opacity - STRETCH) / (1 - 2 * STRETCH)
     # Fades to what lies beyond the band, so that the band's limits cannot be seen.
     low, high = np.clip(2 * depth - 1, 0, 1), np.clip(2 * depth + 2, 0, 1)
     return (np.clip(opacity, low, high) * 255).round().astype(np.uint8)
-
-
-def _inside(mask: Mask) -> Floats:
-    """How far inside a mask each pixel is, in pixels; 0 outside."""
-    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-
-
-def _local(picture: Floats, weights: Floats, radius: int) -> tuple[Floats, Floats]:
-    """The weighted mean colour around each pixel, and the variance of those colours."""
-    window = (2 * radius + 1, 2 * radius + 1)
-    weights = weights[..., None]
-    total = cv2.boxFilter(weights, -1, window)[..., None] + 1e-9
-    mean = cv2.boxFilter(picture * weights, -1, window) / total
-    squares = (picture**2).sum(axis=2, keepdims=True)
-    square = cv2.boxFilter(squares * weights, -1, window) / total[..., 0]
-    return mean, np.maximum(square - (mean**2).sum(axis=2), 0)
 
 
 def _moved(mask: Pixels, by_px: float) -> Pixels:
@@ -140,7 +122,7 @@ def _moved(mask: Pixels, by_px: float) -> Pixels:
     on_object = mask > 127
     if not on_object.any() or on_object.all():
         return mask
-    depth = _inside(on_object) - _inside(~on_object)
+    depth = depth_of(on_object)
     # From pixel centres to the outline between them, and by the edge's own softness.
     depth += np.where(on_object, -0.5, 0.5)
     return (np.clip(depth + by_px + 0.5, 0, 1) * 255).round().astype(np.uint8)
