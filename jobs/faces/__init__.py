@@ -9,7 +9,7 @@ and what counts twice is decided where the canonical API has it decided.
     serving      submit, wait, answer with bytes or JSON
     singles      /removebg, /upscale
     editing      /edit
-    generation   /generate, now and later
+    generation   /generate, now and later; comparing: with three numbers of steps
     masks        /smart-mask
     utilities    /image-utils/...
 

@@ -70,6 +70,7 @@ def read(text: str) -> Source:
     """What a text names. Raises BadRequest and SourceRefused; asks nobody."""
     if text.startswith("job:"):
         return _job(text)
+    text = text.replace(" ", "%20")  # what `plain/` and queries have decoded
     try:
         fetch.check_text(text, settings.FETCH_ALLOWED_HOSTS)
     except fetch.UrlNotAllowed:

@@ -83,6 +83,17 @@ def test_source_may_be_base64_in_pieces_or_plain(
     assert len({answer.headers["ETag"] for answer in answers}) == 1
 
 
+def test_blank_in_a_sources_name_is_asked_for_as_it_was_written(
+    home: House, owner: Signer, web: Origin
+) -> None:
+    """What `plain/` has decoded is one source with what base64 has kept."""
+    url = web.url("/a%20tiger.jpg", TIGER)
+    paths = [f"/w:80/plain/{url}@png", f"/w:80/{encoded(url)}.png"]
+    answers = [get(home, owner.url(path)) for path in paths]
+    assert [image_of(answer).format for answer in answers] == ["PNG", "PNG"]
+    assert web.asked["/a%20tiger.jpg"] == 1
+
+
 def test_address_without_a_format_keeps_the_sources_own(
     owner: Signer, web: Origin, tiger: str
 ) -> None:
