@@ -107,9 +107,11 @@ def _words(entry: Entry) -> str:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
+    is_settled = entry.kind == Entry.Kind.SETTLE
     is_job = entry.kind in (Entry.Kind.HOLD, Entry.Kind.SETTLE, Entry.Kind.REFUND)
     return {
         "entry": entry,
         "words": _words(entry),
+        "charged": -entry.held_amount - entry.amount if is_settled else Decimal(0),
         "job": entry.reference if is_job else "",
     }

@@ -180,7 +180,7 @@ class WebhookDeliveryAdmin(StaffAdmin):
 
 def shortened(url: str) -> str:
     """An address by its beginning; the whole one is its title."""
-    return format_html('<span title="{}">{}</span>', url, Truncator(url).chars(60))
+    return format_html('<span title="{}">{}</span>', url, Truncator(url).chars(48))
 
 
 admin.site.register(WebhookEndpoint, WebhookEndpointAdmin)

@@ -10,6 +10,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from accounts.models import User
@@ -101,6 +102,16 @@ def test_an_odd_page_is_not_there(browser: Client, before: str) -> None:
 def test_a_note_is_shown_as_text(browser: Client, ada: User) -> None:
     ledger.grant(ada.pk, Decimal(1), "x", note="<script>alert(1)</script>")
     assert "<script>alert" not in browser.get("/credits").content.decode()
+
+
+def test_a_charge_says_how_much_though_nothing_is_left_to_take(
+    browser: Client, ada: User
+) -> None:
+    with transaction.atomic():
+        ledger.hold(user_id=ada.pk, credits=Decimal("0.3"), reference="a-job")
+        ledger.settle(reference="a-job", charge=Decimal("0.3"))
+    text = browser.get("/credits").content.decode()
+    assert "Charged for a job" in text and "0.30 of what was set aside" in text
 
 
 def test_prices_are_for_everybody() -> None:

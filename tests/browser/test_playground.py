@@ -69,6 +69,7 @@ def test_the_border_between_before_and_after_moves_by_keys(somebody: Person) -> 
     page = somebody.visit("/playground")
     page.get_by_role("button", name="A lemur, in its fur").click()
     run(page)
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_focused()
     border = page.get_by_label("Border between before and after")
     border.focus()
     page.keyboard.press("Home")

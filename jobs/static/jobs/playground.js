@@ -395,7 +395,7 @@ async function sent(picture) {
 
 async function run(event) {
   event.preventDefault();
-  if (state.job) return;
+  if (by("run").getAttribute("aria-disabled") === "true") return;
   complain(null);
   const asked = request();
   if (state.engine.images.min > 0 && !state.picture) {
@@ -462,7 +462,8 @@ function showTime() {
 
 function setBusy(isBusy) {
   const button = by("run");
-  button.disabled = isBusy;
+  // Not `disabled`: whoever has pressed it by keyboard would lose their place.
+  button.setAttribute("aria-disabled", String(isBusy));
   button.querySelector("span").textContent = isBusy ? "Running" : "Run";
   by("cancel").disabled = true;
   if (isBusy) showRunning("Sending the picture");
