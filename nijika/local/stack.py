@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -260,10 +261,20 @@ class Stack:
             except (OSError, ValueError):
                 pass
             else:
-                if health["status"] == "healthy":
+                if self._stands(health):
                     return
             time.sleep(0.1)
         raise StackFailed(f"{self._culprit()}\nhealth: {health}")
+
+    def _stands(self, health: Any) -> bool:
+        """All is healthy that is ours: a queue of `NIJIKA_QUEUES` that no line of the
+        Procfile works on gets its worker by hand, once the stack is there."""
+        ours = set(re.findall(r"--queue[ =](\S+)", self._procfile.read_text()))
+        return all(
+            service["status"] == "healthy"
+            for name, service in health["services"].items()
+            if not name.startswith("queue:") or name.removeprefix("queue:") in ours
+        )
 
     def _most_crashes(self) -> int:
         return max(p.crashes for p in self.supervisor.programs.values())

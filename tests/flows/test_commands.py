@@ -90,7 +90,8 @@ def test_run_killed_takes_its_processes_along_and_the_next_one_ends_on_sigterm(
         run.kill()
         run.wait()
         eventually(lambda: not left_over(checkout) or None, within_s=STOPS_WITHIN_S)
-    with running(checkout) as run:
+    # A queue whose worker somebody starts by hand, when the stack is there.
+    with running(checkout, NIJIKA_QUEUES="cpu,remote") as run:
         read_until(run, "-F image=@")
         assert_ends_in_time(run, signal.SIGTERM)
 
@@ -103,8 +104,8 @@ def assert_ends_in_time(run: "subprocess.Popen[str]", number: signal.Signals) ->
 
 
 @contextmanager
-def running(checkout: Path) -> Iterator["subprocess.Popen[str]"]:
-    process = start(checkout, "run")
+def running(checkout: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+    process = start(checkout, "run", **settings)
     try:
         yield process
     finally:
@@ -112,11 +113,11 @@ def running(checkout: Path) -> Iterator["subprocess.Popen[str]"]:
         process.communicate(timeout=30)
 
 
-def start(checkout: Path, command: str) -> "subprocess.Popen[str]":
+def start(checkout: Path, command: str, **settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "nijika.local", command],
         cwd=checkout,
-        env=environment_of_a_newcomer() | {"PYTHONUNBUFFERED": "1"},
+        env=environment_of_a_newcomer() | {"PYTHONUNBUFFERED": "1"} | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
