@@ -7,6 +7,9 @@
     mutants/    guards taken out, to see that a test notices: `make mutants`
     data/       pictures and recorded answers; LICENCES.md says whose
 
+`plugin` starts the servers of a run, `scheduling` says which tests a parallel process runs
+together, `conftest` empties the database after each.
+
 PostgreSQL, Redis and S3 are real servers that the tests start for themselves. Nothing
 reaches the network.
 """
