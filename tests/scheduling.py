@@ -13,15 +13,20 @@ from xdist.scheduler import LoadScopeScheduling
 
 BREAKING = "tests/flows: what breaks, and the commands"
 SERVING = "tests/flows: what serves"
+BROWSER = "tests/browser"
 PICTURES = "tests/onthefly: pictures"
+PROVIDERS = "tests/engines: providers"
+LONGEST = (BREAKING, SERVING, BROWSER, PICTURES, PROVIDERS)
 TOGETHER = {
     "tests/flows/test_recovery": BREAKING,
     "tests/flows/test_chaos": BREAKING,
     "tests/flows/test_commands": BREAKING,
     "tests/flows/": SERVING,
+    "tests/browser/": BROWSER,
     "tests/onthefly/test_pictures": PICTURES,
     "tests/onthefly/test_queries": PICTURES,
     "tests/onthefly/test_flights": PICTURES,
+    "tests/engines/providers/": PROVIDERS,
 }
 
 
@@ -36,9 +41,8 @@ def scope_of(nodeid: str) -> str:
 
 def sort(items: list[pytest.Item]) -> None:
     """The longest scopes first, else the order in which they were found."""
-    longest = [BREAKING, SERVING, PICTURES]
-    places = {scope: place for place, scope in enumerate(longest)}
-    items.sort(key=lambda item: places.get(scope_of(item.nodeid), len(longest)))
+    places = {scope: place for place, scope in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(scope_of(item.nodeid), len(LONGEST)))
 
 
 class Scheduling(LoadScopeScheduling):
