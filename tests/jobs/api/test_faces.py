@@ -14,6 +14,8 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
+from billing import prices
+from billing.models import Price
 from gpu_worker.contract import EngineSpec
 from jobs import engines, lifecycle
 from jobs.models import Job
@@ -32,6 +34,18 @@ SPEC = EngineSpec(
         "type": "object",
         "additionalProperties": False,
         "properties": {"format": {"enum": ["png"]}, "size": {"enum": ["50MP"]}},
+    },
+)
+
+
+PAINTER = EngineSpec(
+    operation="generate",
+    engine="painter",
+    queue="a100",
+    images=(0, 0),
+    parameters={
+        "type": "object",
+        "properties": {"prompt": {"type": "string"}, "steps": {"type": "integer"}},
     },
 )
 
@@ -72,6 +86,34 @@ def test_time_that_is_up_is_408_and_gives_the_credits_back(owner: Person) -> Non
     job = owner.get(f"jobs/{body['job_id']}").json()
     assert (job["status"], job["charged"]) == ("cancelled", "0.0000")
     assert owner.get("account").json()["credits"]["available"] == "5.0000"
+
+
+def test_comparison_whose_time_is_up_gives_all_the_credits_back(
+    owner: Person, settings: Settings
+) -> None:
+    settings.DEFAULT_ENGINES |= {"generate": "painter"}
+    engines.announce([PAINTER])
+    Price.objects.update_or_create(
+        operation="generate", engine="", defaults={"credits": "0.0100"}
+    )
+    prices.forget()
+    path, wanted = "/api/generate/multi-steps", {"prompt": "a lighthouse"}
+
+    kept = owner.post(path, wanted, **{"Idempotency-Key": "again"})
+    body = problem(kept, 408, "timeout")
+    assert "same request" in body["detail"]
+    assert sorted(one["parameters"]["steps"] for one in queued(owner)) == [5, 10, 25]
+
+    problem(owner.post(path, wanted), 408, "timeout")
+    assert len(queued(owner)) == 3  # those of the first request alone
+    assert owner.get("account").json()["credits"] == {
+        "available": "4.9700",
+        "held": "0.0300",
+    }
+
+
+def queued(person: Person) -> Any:
+    return person.get("jobs?status=queued").json()["items"]
 
 
 def test_who_has_a_key_of_their_own_may_come_again(
@@ -141,6 +183,7 @@ def test_every_face_needs_a_key(nobody: Person) -> None:
         "/api/edit",
         "/api/generate",
         "/api/generate/async",
+        "/api/generate/multi-steps",
         "/api/generate/async/cancel/x",
         "/api/smart-mask",
         "/api/smart-mask/detect",
