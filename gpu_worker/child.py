@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_worker import finishing, registry, storage
-from gpu_worker.contract import Step, from_json
+from gpu_worker.contract import Step, from_json, to_json
 from gpu_worker.engines.base import (
     Arrays,
     DeviceEngine,
@@ -235,12 +235,7 @@ def _outcome(
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    failure = _told(error).failure()
-    return {
-        "code": failure.code,
-        "message": failure.message,
-        "retryable": failure.retryable,
-    }
+    return to_json(_told(error).failure())  # type: ignore[no-any-return]
 
 
 def _told(error: BaseException) -> WorkerError:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -341,6 +342,9 @@ def error_of(raised: Any) -> WorkerError:
     error = EngineFailed(str(raised.get("message", ""))[:500])
     error.code = str(raised.get("code", error.code))[:60]
     error.retryable = raised.get("retryable") is True
+    wait_s = raised.get("retry_after_s")
+    if isinstance(wait_s, int | float) and math.isfinite(wait_s):
+        error.retry_after_s = float(wait_s)
     return error
 
 

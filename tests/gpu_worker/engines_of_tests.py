@@ -23,7 +23,13 @@ from gpu_worker.engines.base import (
     Picture,
     Result,
 )
-from gpu_worker.errors import EngineUnavailable, InvalidImage, OutOfMemory, Stopped
+from gpu_worker.errors import (
+    EngineUnavailable,
+    InvalidImage,
+    OutOfMemory,
+    Stopped,
+    StorageUnavailable,
+)
 
 TEXT = "text/plain"
 
@@ -356,7 +362,14 @@ def raise_error() -> None:
     raise RuntimeError("an engine's secret traceback")
 
 
+def ask_for_later() -> None:
+    later = StorageUnavailable()
+    later.retry_after_s = 7.5
+    raise later
+
+
 MISBEHAVE = {
+    "later": ask_for_later,
     "segfault": segfault,
     "eat memory": eat_memory,
     "eat memory in C": eat_memory_in_c,

@@ -21,6 +21,7 @@ from tests.gpu_worker.platform import wait_until
         ("hang", "limit_exceeded", False),
         ("regex bomb", "limit_exceeded", False),
         ("die", "engine_failed", True),
+        ("later", "storage_unavailable", True),
     ],
 )
 def test_misbehaving_job_fails_and_the_slot_is_back(
@@ -34,6 +35,7 @@ def test_misbehaving_job_fails_and_the_slot_is_back(
     platform.ended(good)
     failure = ended.report.failure
     assert (failure.code, failure.retryable) == (code, retryable)
+    assert failure.retry_after_s == (7.5 if do == "later" else 0)
     assert "secret" not in failure.message
     assert platform.result(good) == "alive"
 
