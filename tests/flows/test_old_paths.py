@@ -361,7 +361,8 @@ def test_generate_names_what_is_wrong_as_the_client_named_it(
 def test_same_picture_with_three_numbers_of_steps(tester: OldClient) -> None:
     """Row 32: one request, three pictures, and a repeat makes no more of them."""
     path = "/api/generate/multi-steps"
-    wanted, key = generation(num_inference_steps=7), {"Idempotency-Key": "compared"}
+    wanted = generation(num_inference_steps=7, seed=None)
+    key = {"Idempotency-Key": "compared"}
     first = tester.post(path, wanted, **key)
     again = tester.post(path, wanted, **key)
 
@@ -369,7 +370,10 @@ def test_same_picture_with_three_numbers_of_steps(tester: OldClient) -> None:
     results = first.body["results"]
     assert [one["num_inference_steps"] for one in results] == [5, 10, 25]
     assert {opened(one["image"]).size for one in results} == {SIZE}
-    assert len({one["task_id"] for one in results}) == 3
+    jobs = [tester.get(f"/api/v1/jobs/{one['task_id']}").body for one in results]
+    assert len({job["id"] for job in jobs}) == 3
+    assert {job["parameters"]["seed"] for job in jobs} == {42}
+    assert first.headers["X-Sandbox"] == "true"
     assert (again.body["results"], again.body["batch_id"]) == (
         results,
         first.body["batch_id"],

@@ -94,7 +94,7 @@ def test_comparison_whose_time_is_up_gives_all_the_credits_back(
     settings.DEFAULT_ENGINES |= {"generate": "painter"}
     engines.announce([PAINTER])
     Price.objects.update_or_create(
-        operation="generate", engine="", defaults={"credits": "0.0100"}
+        operation="generate", engine="", own_key=False, defaults={"credits": "0.0100"}
     )
     prices.forget()
     path, wanted = "/api/generate/multi-steps", {"prompt": "a lighthouse"}
