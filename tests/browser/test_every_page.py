@@ -21,6 +21,7 @@ ROWS = [
     ("/jobs", "a.row-link"),
     ("/webhooks", "a.row-link[href*=deliveries]"),
     ("/webhooks", "a.row-link:not([href*=deliveries])"),
+    ("/keys", "summary.danger"),
 ]
 WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
 
@@ -37,7 +38,7 @@ def busy(home: House) -> str:
     """The e-mail of somebody whose pages are full, also of words without an end."""
     email = "busy@example.org"
     session_of(home, email)
-    key = home.stack.manage("create_key", email)
+    key = home.stack.manage("create_key", email, "--name", "x" * 100)
     for operation in ("removebg", "canny"):
         done(home, home.accepted(operation, PHOTO, key=key), key)
     url, headers = f"{home.stack.url}/api/v1", {"X-API-Key": key}
