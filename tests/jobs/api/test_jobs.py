@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
@@ -430,7 +430,10 @@ def test_lists_walk_an_index_in_its_order(owner: Person) -> None:
         with CaptureQueriesContext(connection) as queries:
             owner.get(f"jobs?{query}&cursor={after}")
         (listing,) = [one["sql"] for one in queries if "jobs_job" in one["sql"]]
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # For a handful of rows any plan is good: ask what it can do, not would.
+            cursor.execute("SET LOCAL enable_sort = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
             cursor.execute(f"EXPLAIN {listing}")
             plan = "\n".join(row[0] for row in cursor.fetchall())
         assert "Index Scan using job_list" in plan and "Sort" not in plan, plan
