@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-from jobs.statistics import after_migrate
+from jobs.database.statistics import after_migrate
 
 
 class JobsConfig(AppConfig):

@@ -20,11 +20,12 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Count, Max, QuerySet, Sum
 
 from billing.errors import InsufficientCredits
-from jobs import groups, idempotency, lifecycle, submission
+from jobs import lifecycle, submission
+from jobs.accepting import groups, idempotency
+from jobs.accepting.idempotency import Wish
+from jobs.accepting.intake import Intake
 from jobs.accepting.items import Accepted, Submission
 from jobs.errors import BatchNotFound, within
-from jobs.idempotency import Wish
-from jobs.intake import Intake
 from jobs.models import Batch, Job
 from jobs.webhooks import events, recording
 from nijika.errors import Invalid, NijikaError

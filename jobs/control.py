@@ -24,14 +24,16 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from jobs import batches, control_signs, leaving, retention, statistics
-from jobs.control_signs import APART
+from jobs import batches, retention
+from jobs.database import statistics
+from jobs.database.unpooled import Sole
 from jobs.dispatch import Dispatcher
+from jobs.following.positions import Positions
 from jobs.news import ALL_QUEUES, ENDS, FETCHES, WORK, Listener
-from jobs.positions import Positions
 from jobs.reaping import Reaper
 from jobs.sources import Fetcher
-from jobs.unpooled import Sole
+from jobs.upkeep import control_signs, leaving
+from jobs.upkeep.control_signs import APART
 from jobs.webhooks.delivering import Deliverer
 
 # What SIGTERM leaves to a turn in progress; a broker that is frozen holds one for 2 s.

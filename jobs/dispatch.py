@@ -33,9 +33,9 @@ from uuid import UUID
 from django.conf import settings
 
 from gpu_worker.contract import RUN_TASK, Message, to_json
+from jobs.database.unpooled import Connection, Sole, held
 from jobs.dispatching import packing, picking
 from jobs.dispatching.picking import Candidate, Taken
-from jobs.unpooled import Connection, Sole, held
 from nijika.celery import BrokerDown, Publisher
 
 # How soon a broker that did not answer is asked again.

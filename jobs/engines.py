@@ -23,10 +23,10 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
 from gpu_worker.contract import SANDBOX, ContractError, EngineSpec, from_json, to_json
-from jobs import schemas
 from jobs.errors import BadFields, EngineOutOfReach, EngineUnseen, FieldError
 from jobs.models import Engine
-from jobs.schemas import Schema
+from jobs.parsing import schemas
+from jobs.parsing.schemas import Schema
 
 FRESH_S = 1.0
 MISSED_S = 0.05

@@ -35,12 +35,13 @@ from django.conf import settings
 from billing import ledger
 from billing.ledger import Settlement
 from gpu_worker.contract import Beat, Checkpoint, Failure, Report, Run, to_json
-from jobs import news, sql, turns
+from jobs import news
+from jobs.database import sql, turns
+from jobs.database.locks import lock, lock_free
+from jobs.database.sql import Statement
+from jobs.database.turns import WalletsLocked
 from jobs.errors import JobNotCancellable, JobNotFound
-from jobs.locks import lock, lock_free
 from jobs.models import Job
-from jobs.sql import Statement
-from jobs.turns import WalletsLocked
 from jobs.webhooks import recording
 
 CHECKPOINT_LIMIT_BYTES = 4096

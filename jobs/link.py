@@ -4,13 +4,14 @@
   holds what the worker says about its runs: claims, beats, checkpoints, hand-backs.
   The reports come after it, so that no lease waits for a wallet: all together without
   waiting, then those whose wallet was locked, user by user, each waiting a little
-  (`jobs.turns`). What could not be stored stays unacknowledged and comes again.
+  (`jobs.database.turns`). What could not be stored stays unacknowledged and comes
+  again.
 - A call that is not above its worker's last (incarnation, number) is stale and does
   nothing: a delayed claim would start a job that nobody runs. The worker's row is
   locked through the first transaction, so calls of one worker are in one order.
 - Locks: the worker's row, then all jobs of the transaction in id order, then wallets.
 - A worker that starts gets a new incarnation, which ends the leases of earlier ones.
-- Nothing that a worker says is believed beyond its own runs (`jobs.vetting`).
+- Nothing that a worker says is believed beyond its own runs (`jobs.workers.vetting`).
 - A report that the database refuses fails its job (`engine_failed`) and is kept for a
   person; it never blocks its neighbours.
 """
@@ -36,12 +37,14 @@ from django.db import (
 )
 
 from gpu_worker.contract import Answer, Call, Grant, Output, Report, Run
-from jobs import engine_states, engines, lifecycle, news, paces, sql, turns, vetting
+from jobs import engines, lifecycle, news
+from jobs.database import sql, turns
+from jobs.database.locks import lock, lock_free
+from jobs.database.sql import Statement
+from jobs.database.turns import WalletsLocked
 from jobs.lifecycle import Granted, Heard, Said
-from jobs.locks import lock, lock_free
-from jobs.sql import Statement
 from jobs.storage import store
-from jobs.turns import WalletsLocked
+from jobs.workers import engine_states, paces, vetting
 
 # What our own books raise where they are wrong.
 BOOKS_ARE_WRONG = (ObjectDoesNotExist, ValueError)

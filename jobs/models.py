@@ -66,7 +66,7 @@ class Job(models.Model):
     price = Credits()
     charged = Credits(default=0)
     # Paid at the provider with a key of the owner's: it is kept sealed to the workers
-    # (`jobs.sealing`) until the job ends, and not a moment longer.
+    # (`jobs.requests.sealing`) until the job ends, and not a moment longer.
     own_key = models.BooleanField(default=False, db_default=False)
     sealed_key = models.TextField(null=True, blank=True)  # noqa: DJ001
 
@@ -295,7 +295,7 @@ class Batch(models.Model):
 
 
 class Upload(models.Model):
-    """A file that its owner sends before the job that uses it (`jobs.uploads`).
+    """A file that its owner sends before the job that uses it (`jobs.files.uploads`).
 
     `content_type` and `size_bytes` are what was announced and what the file must have.
     With `ready_at` it is there, under `key`; what follows from it is in the columns
@@ -393,7 +393,7 @@ class Worker(models.Model):
 
 
 class ControlSign(models.Model):
-    """When a loop of control last turned; `jobs.control_signs` writes it."""
+    """When a loop of control last turned; `jobs.upkeep.control_signs` writes it."""
 
     loop = models.CharField(max_length=60, primary_key=True)
     seen_at = models.DateTimeField(db_default=Now())

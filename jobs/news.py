@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
-from jobs import unpooled
+from jobs.database import unpooled
 
 CHANGES = "nijika_jobs"
 WORK = "nijika_work"

@@ -21,7 +21,8 @@ from http.client import HTTPException
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from jobs import lifecycle, news, sql, turns
+from jobs import lifecycle, news
+from jobs.database import sql, turns
 
 BATCH = 200
 ASK_TIMEOUT_S = 2.0

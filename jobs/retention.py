@@ -25,8 +25,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from jobs import news, uploads
+from jobs import news
 from jobs.errors import JobNotEnded, JobNotFound
+from jobs.files import uploads
 from jobs.models import Job
 from jobs.onthefly import renditions
 from jobs.storage import StoredFile, store

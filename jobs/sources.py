@@ -4,7 +4,7 @@
   fetchers may run and one that dies loses nothing. How many go at once to one host, or
   for one user, is counted from the rows, by one claimer at a time.
 - Every byte comes through `gpu_worker.fetch`, the one guard, and is looked at by
-  `jobs.images` before it is stored.
+  `jobs.parsing.images` before it is stored.
 - What may pass is tried once more (the store's outages a few times), then the job
   fails: `url_not_allowed`, `fetch_failed`, `invalid_image`, `storage_unavailable`.
 """
@@ -25,7 +25,8 @@ from django.conf import settings
 from django.db import close_old_connections, connection, transaction
 
 from gpu_worker import fetch
-from jobs import images, lifecycle, news, turns
+from jobs import lifecycle, news
+from jobs.database import turns
 from jobs.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -33,6 +34,7 @@ from jobs.errors import (
     UnsupportedImage,
 )
 from jobs.lifecycle import Fault
+from jobs.parsing import images
 from jobs.storage import store
 
 IN_MEMORY_BYTES = 1 << 20

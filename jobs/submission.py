@@ -23,10 +23,11 @@ from uuid import UUID
 
 from billing import ledger
 from billing.errors import InsufficientCredits
-from jobs import groups, news
+from jobs import news
+from jobs.accepting import groups
+from jobs.accepting.combiner import Combiner
+from jobs.accepting.groups import Answer, InDoubt
 from jobs.accepting.items import LOCKED, Accepted, Later, Submission
-from jobs.combiner import Combiner
-from jobs.groups import Answer, InDoubt
 from nijika import counters
 from nijika.errors import NijikaError
 

@@ -22,6 +22,6 @@ def _open_wallet(user_id: int, credits: Decimal | None, **_: Any) -> None:
 
 
 def _export_work(user_id: int, **_: Any) -> dict[str, Any]:
-    from jobs import leaving
+    from jobs.upkeep import leaving
 
     return leaving.export(user_id)

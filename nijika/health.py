@@ -23,8 +23,9 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from jobs import control_signs, engines, storage
+from jobs import engines, storage
 from jobs.models import Worker
+from jobs.upkeep import control_signs
 from nijika.errors import Unavailable
 
 ASK_TIMEOUT_S = 2.0

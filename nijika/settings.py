@@ -136,7 +136,7 @@ DATABASES["default"] |= {
     },
 }
 
-# The server itself, where DATABASE_URL names a pooler (jobs.unpooled).
+# The server itself, where DATABASE_URL names a pooler (jobs.database.unpooled).
 UNPOOLED_DATABASE_URL = env.str("NIJIKA_UNPOOLED_DATABASE_URL", "")
 
 # Redis: Celery's broker and a cache. Nothing in it is needed to keep a promise.
@@ -175,7 +175,7 @@ S3_PUBLIC_ENDPOINT_URL = env.str("NIJIKA_S3_PUBLIC_ENDPOINT_URL", "")
 S3_REGION = env.str("NIJIKA_S3_REGION", "us-east-1")
 LINK_LIFETIME = env.duration("NIJIKA_LINK_LIFETIME", "1h")
 
-# Open event streams of an account, in each web process (jobs.streaming)
+# Open event streams of an account, in each web process (jobs.following.streaming)
 STREAMS_PER_ACCOUNT = env.int("NIJIKA_STREAMS_PER_ACCOUNT", 1000)
 
 # How long the old systems' paths wait for a job, and for one that is done in a moment
@@ -208,7 +208,7 @@ DEFAULT_ENGINES = env.dict(
 )
 CHOOSABLE_ENGINES = env.list("NIJIKA_CHOOSABLE_ENGINES", default=[])
 # The public keys to which clients' keys of providers may be sealed; none: any that the
-# workers announce (jobs.sealing).
+# workers announce (jobs.requests.sealing).
 SEALING_PUBLIC_KEYS = env.list("NIJIKA_SEALING_PUBLIC_KEYS", default=[])
 QUEUES = env.list("NIJIKA_QUEUES", default=["cpu"])
 SCALE_TO_ZERO_QUEUES = env.list("NIJIKA_SCALE_TO_ZERO_QUEUES", default=[])
@@ -226,7 +226,7 @@ FETCH_PER_HOST = env.int("NIJIKA_FETCH_PER_HOST", 4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the front and jobs.api.parsing hold the limits
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 
-# Files sent before their jobs (jobs.uploads), and jobs sent together (jobs.batches)
+# Files sent before their jobs (jobs.files), and jobs sent together (jobs.batches)
 UPLOAD_SEND_S = env.seconds("NIJIKA_UPLOAD_SEND", "1h")
 UPLOAD_KEPT_S = env.seconds("NIJIKA_UPLOAD_KEPT", "24h")
 KEYS_PER_USER = env.int("NIJIKA_KEYS_PER_USER", 100)
@@ -306,7 +306,7 @@ MIN_UPLOAD_BYTES_PER_S = env.int("NIJIKA_MIN_UPLOAD_BYTES_PER_S", 2_000)
 # What looks at a caller's credentials before a large body of theirs is read.
 CREDENTIALS_LOOK_VALID = "accounts.authentication.credentials_look_valid"
 # What knows how much may be sent to a signed address, where no key is needed.
-SIGNED_BODY_LIMIT = "jobs.upload_links.limit_of"
+SIGNED_BODY_LIMIT = "jobs.files.upload_links.limit_of"
 
 LOGGING = {
     "version": 1,

@@ -8,7 +8,8 @@ from django.test import TransactionTestCase
 
 from billing import prices
 from billing.models import Price
-from jobs import news, submission, waiting
+from jobs import news, submission
+from jobs.following import waiting
 from tests import scheduling
 
 PRICES = import_module("billing.migrations.0003_prices_of_the_operations").PRICES

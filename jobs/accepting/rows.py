@@ -20,8 +20,8 @@ from django.db import connection
 from django.db.models.base import ModelState
 
 from billing import ledger
+from jobs.accepting.idempotency import KEY_LOCK
 from jobs.accepting.items import Submission, hold_of, key_of, waits_for_fetch
-from jobs.idempotency import KEY_LOCK
 from jobs.models import Job
 from nijika.postgres import prepared
 

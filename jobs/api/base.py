@@ -12,8 +12,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from accounts.authentication import Caller, Scope, authenticate, require_scope
 from jobs.errors import BadFields, FieldError, JobNotFound
-from jobs.inputs import job_id_of
-from jobs.strict_json import printable
+from jobs.parsing.strict_json import printable
+from jobs.requests.inputs import job_id_of
 from nijika import request_ids
 
 

@@ -10,7 +10,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from billing import ledger
-from jobs import archives, batches, idempotency, orders, strict_json
+from jobs import batches
+from jobs.accepting import idempotency
+from jobs.accepting.idempotency import Wish
 from jobs.api import pages, parsing, wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import (
@@ -21,7 +23,6 @@ from jobs.api.rendering import (
     job_view,
     page_view,
 )
-from jobs.archives import ArchiveFeed
 from jobs.batches import NewBatch, Summary
 from jobs.errors import (
     BadFields,
@@ -30,11 +31,14 @@ from jobs.errors import (
     FieldError,
     within,
 )
-from jobs.idempotency import Wish
+from jobs.files import archives
+from jobs.files.archives import ArchiveFeed
 from jobs.ids import new_id
-from jobs.inputs import job_id_of
 from jobs.models import Batch
-from jobs.orders import Order, Orderer
+from jobs.parsing import strict_json
+from jobs.requests import orders
+from jobs.requests.inputs import job_id_of
+from jobs.requests.orders import Order, Orderer
 from nijika.continuation import stream
 
 MEMBERS = ("items", "metadata")

@@ -10,9 +10,11 @@ from django.conf import settings
 from billing.errors import PriceMissing
 from billing.prices import price_of
 from gpu_worker.contract import SANDBOX, EngineSpec
-from jobs import engine_states, engines, sealing
+from jobs import engines
 from jobs.api.rendering import credits_text
 from jobs.errors import EngineUnavailable
+from jobs.requests import sealing
+from jobs.workers import engine_states
 
 
 def operations() -> list[dict[str, Any]]:

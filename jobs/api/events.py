@@ -7,13 +7,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from jobs import streaming, waiting
 from jobs.api.rendering import job_view, time_text, with_credits
 from jobs.api.views import JobView, available_to
 from jobs.errors import BadFields, FieldError
+from jobs.following import streaming, waiting
+from jobs.following.streaming import JobStream, message
+from jobs.following.waiting import Event, Seen
 from jobs.models import ENDS, Job, JobEvent
-from jobs.streaming import JobStream, message
-from jobs.waiting import Event, Seen
 from nijika.continuation import stream
 
 COME_AGAIN = b"retry: 1000\n\n"

@@ -20,13 +20,14 @@ from accounts.authentication import SCOPES
 from accounts.errors import KeyNotFound
 from accounts.issuing import Issued
 from accounts.models import ApiKey
-from jobs import idempotency, strict_json
+from jobs.accepting import idempotency
 from jobs.api import pages, parsing, wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import API, answer, page_view, time_text
 from jobs.errors import BadFields, FieldError
 from jobs.ids import new_id
-from jobs.inputs import job_id_of
+from jobs.parsing import strict_json
+from jobs.requests.inputs import job_id_of
 
 LONGEST_NAME = 100
 TYPES: Mapping[str, tuple[type, str]] = {

@@ -17,11 +17,11 @@ from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
 
 from gpu_worker.contract import Step
-from jobs import strict_json
 from jobs.api import multipart
 from jobs.errors import BadFields, FieldError
-from jobs.inputs import Given
-from jobs.orders import MOST_STEPS, Order
+from jobs.parsing import strict_json
+from jobs.requests.inputs import Given
+from jobs.requests.orders import MOST_STEPS, Order
 from jobs.webhooks.endpoints import LONGEST_URL
 from nijika import continuation
 from nijika.errors import Malformed, TooLarge, UnsupportedMedia

@@ -18,8 +18,9 @@ from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 
 from billing.models import Entry
-from jobs import links, outlook
 from jobs.batches import Summary
+from jobs.files import links
+from jobs.following import outlook
 from jobs.models import Job
 
 API = "/api/v1"

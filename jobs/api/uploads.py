@@ -11,13 +11,14 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from jobs import strict_json, upload_links, uploads
 from jobs.api import parsing, wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import API, answer, time_text
 from jobs.errors import BadFields, FieldError, UploadNotFound
-from jobs.inputs import UPLOAD, job_id_of
+from jobs.files import upload_links, uploads
 from jobs.models import Upload
+from jobs.parsing import strict_json
+from jobs.requests.inputs import UPLOAD, job_id_of
 from nijika.errors import Malformed
 
 TYPES: Mapping[str, tuple[type, str]] = {

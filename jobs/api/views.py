@@ -11,17 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views import View
 
 from billing import ledger
-from jobs import (
-    inputs,
-    lifecycle,
-    links,
-    orders,
-    outlook,
-    results,
-    retention,
-    submission,
-    waiting,
-)
+from jobs import lifecycle, results, retention, submission
 from jobs.api import catalogue, pages, parsing, wishes
 from jobs.api.base import ApiView, id_of
 from jobs.api.rendering import (
@@ -36,10 +26,13 @@ from jobs.api.rendering import (
     with_credits,
 )
 from jobs.errors import BadFields, FieldError
+from jobs.files import links
+from jobs.following import outlook, waiting
+from jobs.following.waiting import Seen, Waited
 from jobs.models import Job
-from jobs.orders import Orderer
+from jobs.requests import inputs, orders
+from jobs.requests.orders import Orderer
 from jobs.submission import Accepted
-from jobs.waiting import Seen, Waited
 from nijika.continuation import finish
 
 

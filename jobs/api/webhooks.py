@@ -12,14 +12,15 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from accounts.authentication import Scope
-from jobs import idempotency, strict_json
+from jobs.accepting import idempotency
 from jobs.api import pages, parsing, wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import API, answer, page_view, time_text
 from jobs.errors import BadFields, FieldError
 from jobs.ids import new_id
-from jobs.inputs import job_id_of
 from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from jobs.parsing import strict_json
+from jobs.requests.inputs import job_id_of
 from jobs.webhooks import deliveries, endpoints, events
 from jobs.webhooks.deliveries import Range
 from jobs.webhooks.endpoints import LONGEST_URL, AccountSecret, Change, Owner

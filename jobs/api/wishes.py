@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from django.http import HttpRequest
 
-from jobs import sealing
 from jobs.errors import BadFields, FieldError
+from jobs.requests import sealing
 
 LONGEST_WAIT_S = 300
 SPARE_S = 10.0

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from gpu_worker.contract import SANDBOX, Assignment, InputFile, Step, from_json
-from jobs import sandbox
+from jobs.accepting import sandbox
 from jobs.dispatching.picking import Candidate, Taken
 from jobs.storage import store
 

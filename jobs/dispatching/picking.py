@@ -17,8 +17,8 @@ from django.conf import settings
 from psycopg.rows import class_row
 
 from gpu_worker.contract import SPARE_RUNS
+from jobs.database.unpooled import Connection
 from jobs.ids import new_ids
-from jobs.unpooled import Connection
 
 MOST_DOUBLINGS = 8
 

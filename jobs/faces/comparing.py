@@ -20,7 +20,9 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from jobs import batches, idempotency, orders, waiting
+from jobs import batches
+from jobs.accepting import idempotency
+from jobs.accepting.idempotency import Wish
 from jobs.api import wishes
 from jobs.api.rendering import answer, credits_text
 from jobs.batches import NewBatch
@@ -28,12 +30,13 @@ from jobs.faces.generation import GenerateView
 from jobs.faces.reading import fields_of
 from jobs.faces.refusals import Manner, StillRunning, TimedOut
 from jobs.faces.serving import SANDBOX, base64_of, settled, succeeded
-from jobs.idempotency import Wish
+from jobs.following import waiting
+from jobs.following.waiting import Seen
 from jobs.ids import new_id
-from jobs.inputs import Given
 from jobs.models import Job
-from jobs.orders import Order, Orderer
-from jobs.waiting import Seen
+from jobs.requests import orders
+from jobs.requests.inputs import Given
+from jobs.requests.orders import Order, Orderer
 from nijika.continuation import finish_on_thread
 from nijika.errors import NijikaError
 

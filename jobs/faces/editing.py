@@ -11,7 +11,7 @@ from jobs.faces import refusals
 from jobs.faces.reading import Fields, required
 from jobs.faces.refusals import ProviderNotFound
 from jobs.faces.serving import FaceView, OrderFace
-from jobs.orders import Order
+from jobs.requests.orders import Order
 
 
 class EditView(OrderFace):

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from jobs import lifecycle, results, waiting
+from jobs import lifecycle, results
 from jobs.api.base import id_of
 from jobs.api.rendering import answer, with_credits
 from jobs.api.views import available_to
@@ -30,9 +30,10 @@ from jobs.faces.serving import (
     settled,
     succeeded,
 )
-from jobs.inputs import Given, job_id_of
+from jobs.following import waiting
 from jobs.models import UNFINISHED, Job
-from jobs.orders import Order, Orderer
+from jobs.requests.inputs import Given, job_id_of
+from jobs.requests.orders import Order, Orderer
 from jobs.submission import Accepted
 from nijika.continuation import finish
 from nijika.errors import NijikaError

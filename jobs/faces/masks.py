@@ -16,9 +16,9 @@ from jobs.faces import generation, refusals
 from jobs.faces.reading import Fields
 from jobs.faces.refusals import ImageExpired
 from jobs.faces.serving import Answer, OrderFace, base64_of, json_answer, send_bytes
-from jobs.inputs import Given, job_id_of
 from jobs.models import Job
-from jobs.orders import Order
+from jobs.requests.inputs import Given, job_id_of
+from jobs.requests.orders import Order
 
 AUTO_BORDER = 5
 ENGINES = {"segmentation": None, "fastsam": None, "birefnet": "birefnet"}

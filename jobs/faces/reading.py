@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.http import HttpRequest
 
-from jobs import schemas, strict_json
 from jobs.api import parsing
 from jobs.api.multipart import Part
 from jobs.errors import BadFields, FieldError
-from jobs.inputs import Given
+from jobs.parsing import schemas, strict_json
+from jobs.requests.inputs import Given
 from nijika.errors import TooLarge
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)

@@ -17,7 +17,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 
-from jobs import lifecycle, orders, results, submission, waiting
+from jobs import lifecycle, results, submission
 from jobs.api import wishes
 from jobs.api.base import ApiView
 from jobs.api.rendering import answer, with_credits
@@ -30,10 +30,12 @@ from jobs.faces.refusals import (
     StillRunning,
     TimedOut,
 )
+from jobs.following import waiting
+from jobs.following.waiting import Waited
 from jobs.models import Job
-from jobs.orders import Order, Orderer
+from jobs.requests import orders
+from jobs.requests.orders import Order, Orderer
 from jobs.storage import store
-from jobs.waiting import Waited
 from nijika.continuation import finish_on_thread, send_file
 from nijika.errors import NijikaError
 

@@ -7,8 +7,8 @@ from typing import Any
 from jobs.faces import refusals
 from jobs.faces.reading import Fields, required
 from jobs.faces.serving import OrderFace
-from jobs.inputs import Given
-from jobs.orders import Order
+from jobs.requests.inputs import Given
+from jobs.requests.orders import Order
 
 
 class RemoveBackgroundView(OrderFace):

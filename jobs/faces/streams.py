@@ -8,17 +8,17 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from jobs import streaming, waiting
 from jobs.api.rendering import job_view, with_credits
 from jobs.api.views import available_to
 from jobs.faces.generation import GenerateView, TaskView, state_of
 from jobs.faces.refusals import Manner
 from jobs.faces.serving import JOB, Answer, settled, without_body
+from jobs.following import streaming, waiting
+from jobs.following.streaming import JobStream, message
+from jobs.following.waiting import Seen
 from jobs.models import Job
-from jobs.orders import Orderer
-from jobs.streaming import JobStream, message
+from jobs.requests.orders import Orderer
 from jobs.submission import Accepted
-from jobs.waiting import Seen
 from nijika.continuation import finish_on_thread, stream
 from nijika.errors import NijikaError
 

@@ -19,8 +19,8 @@ from jobs.faces.serving import (
     send_bytes,
     wants_bytes,
 )
-from jobs.inputs import Given
-from jobs.orders import Order
+from jobs.requests.inputs import Given
+from jobs.requests.orders import Order
 
 PREVIEW_BACKDROP = "#f5f5f5"
 Wanted = dict[str, tuple[str, str]]

@@ -21,9 +21,7 @@ from django.conf import settings
 from django.db import connection
 
 from gpu_worker import fetch
-from jobs import images
 from jobs.errors import FileMissing, ImageTooLarge, InvalidImage, UnsupportedImage
-from jobs.inputs import job_id_of
 from jobs.onthefly.errors import (
     BadRequest,
     LimitReached,
@@ -31,6 +29,8 @@ from jobs.onthefly.errors import (
     OriginFailed,
     SourceRefused,
 )
+from jobs.parsing import images
+from jobs.requests.inputs import job_id_of
 from jobs.storage import store
 from nijika.errors import NotFound
 

@@ -12,7 +12,7 @@ from django.views import View
 
 from jobs.api.base import id_of
 from jobs.models import Job
-from jobs.orders import Orderer
+from jobs.requests.orders import Orderer
 from jobs.results import find
 from nijika import request_ids
 from nijika.errors import Unauthenticated

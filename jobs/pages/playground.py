@@ -15,15 +15,17 @@ from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 
 from billing import ledger
-from jobs import inputs, orders, sealing, submission, uploads
+from jobs import submission
 from jobs.api import catalogue, parsing, wishes
 from jobs.api.rendering import answer, credits_text, job_view
 from jobs.api.uploads import checked, upload_view
-from jobs.inputs import REFERENCES
-from jobs.orders import Checked, Order
+from jobs.files import uploads
 from jobs.pages import requests, words
 from jobs.pages.base import PersonPage, local
 from jobs.pages.requests import Asked, Image
+from jobs.requests import inputs, orders, sealing
+from jobs.requests.inputs import REFERENCES
+from jobs.requests.orders import Checked, Order
 from jobs.submission import Accepted
 from nijika.continuation import finish
 

@@ -12,9 +12,10 @@ from typing import Any
 from django.conf import settings
 
 from gpu_worker.contract import SANDBOX
-from jobs import engines, sealing
+from jobs import engines
 from jobs.api.rendering import API
 from jobs.models import Job
+from jobs.requests import sealing
 from jobs.results import EXTENSIONS
 
 WAIT_S = 60

@@ -9,13 +9,15 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 
-from jobs import again, lifecycle, retention, streaming
+from jobs import lifecycle, retention
 from jobs.api import wishes
 from jobs.api.events import EventStream, last_event_id
 from jobs.api.rendering import job_view
+from jobs.following import streaming
 from jobs.models import Job, JobEvent, WebhookDelivery
 from jobs.pages import requests, words
 from jobs.pages.base import PersonPage, owner_of
+from jobs.requests import again
 from nijika.continuation import stream
 from nijika.errors import NijikaError
 

@@ -13,9 +13,9 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from jobs.api import pages
-from jobs.inputs import job_id_of
 from jobs.models import WebhookDelivery, WebhookEndpoint
 from jobs.pages.base import PersonPage
+from jobs.requests.inputs import job_id_of
 from jobs.webhooks import deliveries, endpoints, events
 from jobs.webhooks.endpoints import LONGEST_URL, Change, Owner
 from jobs.webhooks.errors import DeliveryNotFound, EndpointNotFound

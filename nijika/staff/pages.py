@@ -14,8 +14,9 @@ from django.shortcuts import render
 
 from billing import checks
 from gpu_worker.contract import ContractError, EngineSpec, from_json
-from jobs import engine_states, figures
 from jobs.models import Engine
+from jobs.upkeep import figures
+from jobs.workers import engine_states
 
 LIVE_EVERY_S = 2
 

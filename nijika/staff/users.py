@@ -23,8 +23,8 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 from accounts import joining, staff
 from accounts.models import SUSPEND, ApiKey, User
 from billing import ledger
-from jobs import figures
 from jobs.models import Job
+from jobs.upkeep import figures
 from nijika.errors import Conflict
 from nijika.staff import audit, credits, finding, issuing
 from nijika.staff.acts import Act, Deed, ReasonForm, reason

@@ -18,9 +18,11 @@ from django.utils.http import urlencode
 
 from billing import ledger
 from billing.models import Entry
-from jobs import again, lifecycle, links, news
+from jobs import lifecycle, news
+from jobs.files import links
 from jobs.models import Batch, Job, JobEvent, RenditionUse, Upload
-from jobs.orders import Orderer
+from jobs.requests import again
+from jobs.requests.orders import Orderer
 from nijika import request_ids
 from nijika.errors import Conflict, NijikaError
 from nijika.staff import audit, finding

@@ -14,9 +14,10 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from jobs import control, control_signs, dispatch
+from jobs import control, dispatch
 from jobs.control import Control, Loop
 from jobs.models import Job
+from jobs.upkeep import control_signs
 from tests.jobs.queueing import Broker, person, queued, within, worker
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,7 +18,8 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from gpu_worker.contract import Step, to_json
-from jobs import dispatch, lifecycle, unpooled
+from jobs import dispatch, lifecycle
+from jobs.database import unpooled
 from jobs.dispatch import Dispatcher
 from jobs.dispatching import packing, picking
 from jobs.dispatching.picking import Candidate

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import lifecycle, locks, reaping
+from jobs import lifecycle, reaping
+from jobs.database import locks
 from tests.jobs.working import run_of, submit, user_with
 
 MODULES = (lifecycle, locks, reaping)

@@ -21,9 +21,12 @@ from django.test.utils import CaptureQueriesContext
 from accounts import issuing
 from accounts.joining import join
 from accounts.models import User
-from jobs import figures, positions, reaping, retention, unpooled
+from jobs import reaping, retention
+from jobs.database import unpooled
+from jobs.database.unpooled import Connection
 from jobs.dispatching import picking
-from jobs.unpooled import Connection
+from jobs.following import positions
+from jobs.upkeep import figures
 from nijika.staff import keyset
 from tests.jobs.plans import nodes
 from tests.jobs.queueing import worker

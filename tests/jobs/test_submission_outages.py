@@ -10,7 +10,8 @@ from django.db import connection
 from accounts.models import User
 from billing import ledger
 from billing.models import Entry
-from jobs import groups, submission
+from jobs import submission
+from jobs.accepting import groups
 from jobs.models import IdempotencyKey, Job, JobEvent
 from jobs.submission import Accepted, submit_many
 from nijika.errors import Unavailable

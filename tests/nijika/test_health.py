@@ -8,8 +8,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from jobs import control, control_signs
+from jobs import control
 from jobs.models import Worker
+from jobs.upkeep import control_signs
 from nijika import health
 
 LOOPS = (*control_signs.TOGETHER, *control_signs.APART)

@@ -16,8 +16,9 @@ from accounts.models import User
 from billing import ledger, prices
 from billing.models import Entry
 from gpu_worker.contract import EngineSpec
-from jobs import books, engines
+from jobs import engines
 from jobs.models import Job
+from jobs.upkeep import books
 from nijika.staff.models import Action
 from tests.jobs.submitting import together, wallet_locked
 from tests.jobs.working import PRICE, TestWorker, failure, submit, success

@@ -12,7 +12,7 @@ from accounts import issuing
 from accounts.models import User
 from billing import ledger
 from billing.models import LedgerCheck
-from jobs import figures
+from jobs.upkeep import figures
 from tests.jobs.queueing import queued, start, worker
 from tests.jobs.working import TestWorker, failure, submit, success
 

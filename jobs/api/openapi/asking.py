@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jobs import sealing
 from jobs.api.openapi.schema import TEXT, Schema, object_of
 from jobs.api.pages import MOST
 from jobs.api.wishes import LONGEST_WAIT_S
+from jobs.requests import sealing
 
 
 def query(name: str, schema: Schema) -> Schema:

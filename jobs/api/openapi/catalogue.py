@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobs import engine_states
 from jobs.api.openapi.answers import answer, problems
 from jobs.api.openapi.asking import OWN_KEYS, PAGE, query
 from jobs.api.openapi.creating import job_body
@@ -16,6 +15,7 @@ from jobs.api.openapi.schema import (
     page_of,
     ref,
 )
+from jobs.workers import engine_states
 
 OWN_KEY: Schema = {
     "oneOf": [

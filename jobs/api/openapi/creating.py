@@ -6,7 +6,7 @@ from gpu_worker.contract import EngineSpec
 from jobs import engines
 from jobs.api.openapi.schema import TEXT, WEBHOOK_URL, Schema, object_of, ref
 from jobs.api.parsing import JSON_FIELDS, METADATA_KEYS
-from jobs.orders import MOST_STEPS
+from jobs.requests.orders import MOST_STEPS
 
 IMAGE: Schema = {
     "type": "string",

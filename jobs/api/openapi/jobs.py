@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gpu_worker.contract import STAGES
-from jobs import outlook
 from jobs.api.openapi.answers import (
     JOB_HEADERS,
     REPLAYED,
@@ -37,6 +36,7 @@ from jobs.api.openapi.schema import (
 )
 from jobs.api.pages import OPERATION
 from jobs.errors import JOB_CODES
+from jobs.following import outlook
 from jobs.models import Job
 
 RESULT = object_of(

@@ -7,7 +7,7 @@ from django.conf import settings
 from jobs.api.openapi.answers import REPLAYED, answer, header, links, problems
 from jobs.api.openapi.asking import IDEMPOTENCY_KEY
 from jobs.api.openapi.schema import COUNT, NULL_COUNT, TEXT, URL, Schema, object_of
-from jobs.uploads import TYPES as UPLOAD_TYPES
+from jobs.files.uploads import TYPES as UPLOAD_TYPES
 
 UPLOAD = object_of(
     id=TEXT,

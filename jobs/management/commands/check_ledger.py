@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from billing import checks
-from jobs import books
+from jobs.upkeep import books
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import engine_states
+from jobs.workers import engine_states
 
 
 class Command(BaseCommand):

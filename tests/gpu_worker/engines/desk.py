@@ -11,7 +11,7 @@ from gpu_worker import finishing, pixels, registry
 from gpu_worker.contract import Step
 from gpu_worker.engines.base import Engine, Input, Item, Result
 from gpu_worker.pixels import Pixels
-from jobs.schemas import Schema
+from jobs.parsing.schemas import Schema
 from tests.gpu_worker.engines.pictures import Silent
 
 NAMES = {"upscale": "classical"}

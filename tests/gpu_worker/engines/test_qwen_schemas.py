@@ -12,7 +12,7 @@ from gpu_worker.engines.qwen.edit import Edit
 from gpu_worker.engines.qwen.generate import Generate
 from gpu_worker.settings import SettingsError
 from jobs.errors import BadFields
-from jobs.schemas import Schema
+from jobs.parsing.schemas import Schema
 
 COMMIT = "0123456789" * 4
 

@@ -22,8 +22,9 @@ from accounts.models import User
 from billing import prices
 from billing.models import Price
 from gpu_worker.contract import EngineSpec
-from jobs import engine_states, engines, paces
+from jobs import engines
 from jobs.storage import store
+from jobs.workers import engine_states, paces
 from tests.jobs.working import TestWorker, success, user_with
 
 PARAMETERS: dict[str, Any] = {

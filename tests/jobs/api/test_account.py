@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import engine_states
+from jobs.workers import engine_states
 from tests.jobs.api.conftest import (
     DATA_URL,
     PARAMETERS,

@@ -8,10 +8,11 @@ import pytest
 from django.db.models.functions import Now
 
 from billing import ledger
-from jobs import again, retention
+from jobs import retention
 from jobs.errors import JobNotEnded, OwnKeyNeeded, ResultErased
 from jobs.models import Job, Pin
-from jobs.orders import Orderer
+from jobs.requests import again
+from jobs.requests.orders import Orderer
 from tests.jobs.api.conftest import DATA_URL, Person, succeed
 from tests.jobs.working import TestWorker, failure
 

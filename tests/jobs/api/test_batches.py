@@ -16,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from billing import ledger
-from jobs import batches, books, engines, sandbox, submission
-from jobs.intake import Intake
+from jobs import batches, engines, submission
+from jobs.accepting import sandbox
+from jobs.accepting.intake import Intake
 from jobs.models import (
     Batch,
     IdempotencyKey,
@@ -27,6 +28,7 @@ from jobs.models import (
     WebhookEndpoint,
 )
 from jobs.storage import store
+from jobs.upkeep import books
 from jobs.webhooks import rendering
 from tests.jobs.api.conftest import DATA_URL, PNG, SPECS, Person, person, succeed
 from tests.jobs.submitting import together, wallet_locked

@@ -17,8 +17,9 @@ from pytest_django.fixtures import Settings
 
 from billing.models import Price
 from gpu_worker.contract import Beat, EngineSpec, Progress, Run
-from jobs import engines, lifecycle, streaming, waiting
+from jobs import engines, lifecycle
 from jobs.faces.streams import TaskStream
+from jobs.following import streaming, waiting
 from jobs.models import Job
 from tests.jobs.api.conftest import Person, fields_of, person, problem, succeed
 from tests.jobs.test_news import within
@@ -218,7 +219,8 @@ def test_lost_worker_is_told_as_a_new_beginning(
 
 
 def lifecycle_lose(job_id: str) -> None:
-    from jobs import news, turns
+    from jobs import news
+    from jobs.database import turns
 
     news.announce(turns.take([job_id], lifecycle.lose_many).changed)
 

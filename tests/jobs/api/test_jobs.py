@@ -11,7 +11,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from jobs import links, storage
+from jobs import storage
+from jobs.files import links
 from jobs.models import Job
 from jobs.storage import S3Store, store
 from tests.jobs.api.conftest import PNG, Person, fields_of, person, problem, succeed

@@ -16,10 +16,11 @@ from pytest_django.fixtures import Settings
 from billing import prices
 from billing.models import Price
 from gpu_worker.contract import SANDBOX, EngineSpec
-from jobs import again, engines, lifecycle, orders, sealing
+from jobs import engines, lifecycle
 from jobs.errors import BadFields, OwnKeyNeeded
 from jobs.models import Job, JobEvent
-from jobs.orders import Order, Orderer
+from jobs.requests import again, orders, sealing
+from jobs.requests.orders import Order, Orderer
 from tests.jobs.api.conftest import DATA_URL, PARAMETERS, Person, person
 from tests.jobs.working import (
     TestWorker,

@@ -10,8 +10,9 @@ from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
 from gpu_worker.contract import EngineSpec, EngineState, Measure, Unavailable
-from jobs import engine_states, engines, paces
+from jobs import engines
 from jobs.models import Worker
+from jobs.workers import engine_states, paces
 from tests.jobs.api.conftest import DATA_URL, PARAMETERS, Person, person, problem
 from tests.jobs.working import TestWorker, failure, success, user_with
 

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from pytest_django.fixtures import Settings
 
-from jobs import lifecycle, retention, stored
+from jobs import lifecycle, retention
+from jobs.files import stored
 from tests.jobs.api.conftest import DATA_URL, Person
 
 ORDER = {"operation": "removebg", "image": DATA_URL}

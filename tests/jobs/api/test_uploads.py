@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from jobs import retention, uploads
+from jobs import retention
+from jobs.files import uploads
 from jobs.models import IdempotencyKey, Job, Upload
 from jobs.storage import store
 from tests.flows.house import eventually

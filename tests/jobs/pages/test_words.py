@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 
-from jobs import outlook
 from jobs.errors import JOB_CODES
+from jobs.following import outlook
 from jobs.models import JobEvent
 from jobs.pages import words
 
