@@ -171,10 +171,10 @@ class Control:
         )
 
     def _give_signs(self) -> None:
-        for name in {one.loop.name for one in self._turning}:
-            named = [one for one in self._turning if one.loop.name == name]
-            if all(one.is_turning() for one in named):
-                control_signs.give(name)
+        still = {one.loop.name for one in self._turning if not one.is_turning()}
+        turning = {one.loop.name for one in self._turning} - still
+        if turning:
+            control_signs.give(turning)
 
 
 def run(only: str = "") -> bool:
