@@ -20,7 +20,12 @@ CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 
 
 class LocalStore:
-    """A folder. Files appear by rename, after fsync of the file, then of its folder."""
+    """A folder. Files appear whole, by rename.
+
+    A file is durable by one fsync once it has its name: the file systems of Linux that
+    keep a journal write that down with the file, and the new folders that lead to it,
+    which stand before it in the journal. Nobody looks for it before `write` returns.
+    """
 
     def __init__(self, root: Path) -> None:
         # A disk that is away now is no reason to know no locations on it.
@@ -40,24 +45,19 @@ class LocalStore:
                 self._write(path, content, durable=durable)
 
     def _write(self, path: Path, content: bytes | BinaryIO, *, durable: bool) -> None:
-        if durable:
-            self._make_folder(path.parent)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         try:
             with unfinished.open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)
                 _copy(content, file)
                 file.flush()
+                unfinished.replace(path)
                 if durable:
                     os.fsync(file.fileno())
-            unfinished.replace(path)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        if durable:
-            _sync_folder(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
         """A new folder is durable only once its parent is."""
