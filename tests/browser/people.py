@@ -17,7 +17,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from tests.flows.house import ROOT, House
+from tests.flows.house import ENDS, ROOT, House, eventually
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 CHOSEN = "NIJIKA_TEST_CHROMIUM"
@@ -144,6 +144,15 @@ def session_of(home: House, email: str, credits: str = "50", role: str = "user")
     key = clerk.stdout.readline().strip()
     assert key, "tests.browser.session has failed; its traceback is above"
     return key
+
+
+def done(home: House, job_id: str, key: str) -> None:
+    """Wait for the job's end, whatever that is."""
+
+    def look() -> bool | None:
+        return home.job(job_id, key=key)["status"] in ENDS or None
+
+    eventually(look, within_s=60)
 
 
 def _hire(home: House) -> subprocess.Popen[str]:

@@ -16,8 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import people
-from tests.browser.people import DESKTOP, PHONE, Person
-from tests.browser.test_every_page import done
+from tests.browser.people import DESKTOP, PHONE, Person, done
 from tests.flows.house import ROOT, House, house
 
 FOLDER = ROOT / "docs" / "screenshots"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from tests.browser.people import DESKTOP, PHONE, Person, session_of
+from tests.browser.people import DESKTOP, PHONE, Person, done, session_of
 from tests.browser.test_playground import PHOTO
-from tests.flows.house import ENDS, House, eventually
+from tests.flows.house import House
 
 PAGES = [
     *("/dashboard", "/playground", "/jobs", "/webhooks", "/webhooks/secret"),
@@ -24,13 +24,6 @@ ROWS = [
     ("/keys", "summary.danger"),
 ]
 WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
-
-
-def done(home: House, job_id: str, key: str) -> None:
-    def look() -> bool | None:
-        return home.job(job_id, key=key)["status"] in ENDS or None
-
-    eventually(look, within_s=60)
 
 
 @pytest.fixture(scope="package")
