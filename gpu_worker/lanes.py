@@ -281,8 +281,8 @@ def _run(
 
 
 def _parts(batch: Batch, error: Exception) -> list[Batch]:
-    """How a batch that failed is tried again."""
-    errands, size = batch.errands, 1
+    """How a batch that failed is tried again: what has least time left comes first."""
+    errands, size = sorted(batch.errands, key=lambda errand: errand.deadline), 1
     if isinstance(error, OutOfMemory):
         size = -(-len(errands) // 2)
     starts = range(0, len(errands), size)

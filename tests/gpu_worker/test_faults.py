@@ -140,8 +140,9 @@ def test_child_knows_no_secret_of_the_worker(worker: Any, platform: Any) -> None
 
 
 def is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
+    """Also while a thread of it is still going: until then its files are open."""
     try:
-        return "State:\tZ" not in status.read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    return not ("State:\tZ" in status and "Threads:\t1\n" in status)

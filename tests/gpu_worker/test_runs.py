@@ -115,8 +115,8 @@ def test_crashing_item_of_a_batch_fails_alone(worker: Any, platform: Any) -> Non
 
 
 def test_hanging_item_of_a_batch_fails_alone(worker: Any, platform: Any) -> None:
-    bad = platform.job("batched", parameters={"do": "hang"}, run_limit_s=4)
-    good = [platform.job("batched", run_limit_s=12) for _ in range(3)]
+    bad = platform.job("batched", parameters={"do": "hang"}, run_limit_s=7)
+    good = [platform.job("batched", run_limit_s=6) for _ in range(3)]
     worker.send(*good, bad)
     ended = platform.ended(bad, *good)
     assert ended[0].report.failure.code == "limit_exceeded"
