@@ -74,12 +74,23 @@ async def serve(application: Any, link: Service | None = None) -> None:
     # It says on every start that embedding is experimental, and each lost client.
     logging.getLogger("_granian").setLevel(logging.ERROR)
     if link is not None:
-        link.start()
+        link = _started(link)
     print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201
     await server.serve()
     if link is not None:
         link.stop()
     _end(0 if stopped.is_set() else 1)
+
+
+def _started(link: Service) -> Service | None:
+    """The link, unless another web process of this host has its port: workers call that
+    one, and this serves its clients all the same."""
+    try:
+        link.start()
+    except OSError as error:
+        logging.getLogger(__name__).warning("no port of the link's own: %s", error)
+        return None
+    return link
 
 
 def _refuse_shared_port(host: str, port: int) -> None:
