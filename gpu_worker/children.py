@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
 
@@ -135,7 +136,7 @@ class Child:
             call, process = self._call, self._process
             if call is not None and process is not None and call.is_stopped():
                 self._stopped = True
-                process.kill()
+                _kill(process)
 
     def close(self) -> None:
         self._end()
@@ -204,7 +205,7 @@ class Child:
         if process is None:
             return 0, 0
         if at_once:
-            process.kill()
+            _kill(process)
         return _reap(process)
 
 
@@ -220,10 +221,17 @@ def _reap(process: subprocess.Popen[bytes]) -> tuple[int, int]:
     # its socket it ends soon, and the kill is for one that hangs.
     pid, status, usage = _wait_a_moment(process.pid)
     if pid == 0:
-        process.kill()
+        _kill(process)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * 1024
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Popen's own `kill` would reap one that has just ended by itself, and with it its
+    exit code and what it used."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def _wait_a_moment(pid: int) -> tuple[int, int, Any]:

@@ -83,7 +83,7 @@ def test_child_that_lies_about_the_next_job_is_not_believed(
 def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
     job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=1)
     worker.send(job)
-    platform.ended(job, timeout_s=4)
+    platform.ended(job, timeout_s=10)
 
 
 def test_child_killed_while_idle_costs_no_job(worker: Any, platform: Any) -> None:
