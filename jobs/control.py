@@ -42,6 +42,7 @@ END_WITHIN_S = 5.0
 STUCK_AFTER_S = 10.0
 SIGN_EVERY_S = 1.0
 POSITIONS_EVERY_S = 1.0
+COUNT_EVERY_S = 2.0
 
 OUTAGES = (DatabaseError, psycopg.Error)
 
@@ -238,6 +239,7 @@ def _others() -> list[Loop]:
         Loop(name="batches", begin=_completing, every_s=settings.POLL_S),
         Loop(name="cleaning", begin=_cleaning, every_s=settings.SWEEP_S),
         Loop(name="leaving", begin=_leaving, every_s=settings.SWEEP_S),
+        Loop(name="statistics", begin=_counting, every_s=COUNT_EVERY_S),
         Loop(name="fetch", begin=_fetching, every_s=settings.POLL_S, hears=FETCHES),
         Loop(
             name="webhooks",
@@ -293,6 +295,17 @@ def _cleaning() -> Work:
 
 def _leaving() -> Work:
     return _Task(partial(_if_alone, "leaving", leaving.erase))
+
+
+def _counting() -> Work:
+    sole = Sole("statistics")
+
+    def act() -> None:
+        with sole as session:
+            if session is not None:
+                statistics.refresh()
+
+    return _Task(act, sole.close)
 
 
 def _if_alone(name: str, act: Callable[[], object]) -> None:

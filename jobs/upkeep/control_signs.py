@@ -13,6 +13,7 @@ TOGETHER = (
     "batches",
     "cleaning",
     "leaving",
+    "statistics",
 )
 """The loops that one control runs unless it is told which."""
 APART = ("fetch", "webhooks")

@@ -177,6 +177,7 @@ def test_loops_by_name_leave_the_outside_to_its_own_process() -> None:
     assert names == {
         "dispatch", "reaping", "positions", "retention", "orphans", "batches",
         "cleaning", "leaving",
+        "statistics",
     }  # fmt: skip
     outside = control.loops("fetch,webhooks")
     assert [loop.name for loop in outside] == ["fetch", "webhooks"]
