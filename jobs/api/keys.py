@@ -48,12 +48,7 @@ class KeysApiView(ApiView):
 
     def made(self, request: HttpRequest, what: list[Any], make: Make) -> HttpResponse:
         """The answer with the new key, or with the one that this wish made before."""
-        wish = idempotency.Wish(
-            user_id=self.caller.user_id,
-            test=self.caller.test,
-            key=wishes.idempotency_key(request),
-            digest=idempotency.digest_of("key", what),
-        )
+        wish = wishes.once(request, self.caller, "key", what)
         fresh = new_id()
         with transaction.atomic():
             key_id = idempotency.claim(wish, fresh)

@@ -61,12 +61,7 @@ class EndpointsView(WebhookView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         body = _body(request, MEMBERS, required=("url", "events"))
-        wish = idempotency.Wish(
-            user_id=self.caller.user_id,
-            test=self.caller.test,
-            key=wishes.idempotency_key(request),
-            digest=idempotency.digest_of("webhook endpoint", body),
-        )
+        wish = wishes.once(request, self.caller, "webhook endpoint", body)
         fresh = new_id()
         with transaction.atomic():
             endpoint_id = idempotency.claim(wish, fresh)

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from django.http import HttpRequest
 
+from accounts.authentication import Caller
+from jobs.accepting.idempotency import Wish, digest_of
 from jobs.errors import BadFields, FieldError
 from jobs.requests import sealing
 
@@ -51,6 +54,16 @@ def idempotency_key(request: HttpRequest) -> str | None:
         message = f"must be 1 to {MOST_KEY_LENGTH} visible ASCII characters"
         raise BadFields(FieldError("Idempotency-Key", "format", message))
     return str(key)
+
+
+def once(request: HttpRequest, caller: Caller, kind: str, what: Any) -> Wish:
+    """To make one thing of this kind, whatever is repeated. Raises BadFields."""
+    return Wish(
+        user_id=caller.user_id,
+        test=caller.test,
+        key=idempotency_key(request),
+        digest=digest_of(kind, what),
+    )
 
 
 def provider_keys(request: HttpRequest) -> dict[str, str]:
