@@ -101,9 +101,7 @@ class LinkServer:
                     break
                 try:
                     self._hear(number)
-                except (
-                    Exception
-                ):  # the edge of this thread: the next call must be heard
+                except Exception:  # the edge of this thread: it must hear the next
                     logger.exception("a connection of the link failed")
                     self._drop(number)
         connection.close()
