@@ -172,7 +172,8 @@ def _mode(image: Any) -> str:
 
 
 def _with_channels(pixels: Pixels) -> Pixels:
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    """(H, W, 1) of a grey picture, also of the lone pixel that comes as a scalar."""
+    return pixels if pixels.ndim == 3 else np.atleast_2d(pixels)[..., None]
 
 
 def _animation(image: Image.Image, turn: int, metadata: dict[str, bytes]) -> Picture:

@@ -123,6 +123,15 @@ def test_cut_out_shadow_and_room_are_one_job(home: House) -> None:
     assert (shown["content_type"], shown["width_px"]) == ("image/webp", 800)
 
 
+def test_a_mask_that_marks_nothing_costs_nothing(home: House, tmp_path: Path) -> None:
+    black = tmp_path / "mask.png"
+    Image.new("L", (10, 10), 0).save(black)
+    for operation in ("extract", "inpaint", "shadow"):
+        job = ended(home, operation, mask=black)
+        assert job["error"]["code"] == "invalid_parameters", operation
+        assert job["charged"] == "0.0000"
+
+
 def test_what_no_image_could_make_right_is_refused_at_once(home: House) -> None:
     for operation, body, field, code in REFUSALS:
         answer = post(home, operation, **body)

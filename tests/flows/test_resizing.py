@@ -59,6 +59,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     ("resize", {"width": 10, "sharpen": 9}, "parameters.sharpen"),
     ("crop", {}, "parameters"),
     ("crop", {"width": 1.5}, "parameters.width"),
+    ("crop", {"x": 5, "gravity": "north"}, "parameters.gravity"),
     ("encode", {"format": "bmp"}, "parameters.format"),
     ("encode", {"format": "png", "quality": 50}, "parameters.quality"),
     ("encode", {"max_bytes": 1}, "parameters.max_bytes"),
@@ -98,6 +99,13 @@ def test_every_format_becomes_a_small_picture_or_costs_nothing(home: House) -> N
     after = home.account()["credits"]
     assert _available(before) - _available(after) == charged * 10  # ten-thousandths
     assert home.pid("worker") == worker
+
+
+def test_a_lone_grey_pixel_is_a_picture(home: House, tmp_path: Path) -> None:
+    file = tmp_path / "pixel.png"
+    Image.new("L", (1, 1), 255).save(file)
+    job = home.end_of(post(home, "encode", file).body["id"])
+    assert job["status"] == "succeeded", job["error"]
 
 
 def test_what_the_schema_refuses_is_named(home: House) -> None:

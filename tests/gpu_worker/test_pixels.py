@@ -65,6 +65,16 @@ def test_a_damaged_file_is_an_invalid_image(name):
     assert not refusal.value.retryable
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "P", "RGB", "RGBA"])
+def test_a_lone_pixel_is_a_picture(mode):
+    assert pixels.decode(_file(Image.new(mode, (1, 1)), "PNG")).shape[:2] == (1, 1)
+
+
+def test_a_grey_photo_is_reduced_to_a_lone_pixel():
+    photo = _file(Image.new("L", (640, 480), 90), "JPEG")
+    assert pixels.decode(photo, enough_px=(1, 1)).tolist() == [[[90, 90, 90]]]
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_each_orientation_is_applied_once(turn, kind):

@@ -26,9 +26,10 @@ def apply(
 ) -> Picture:
     """The object of the mask, else of the image's own alpha.
 
-    Raises InvalidParameters where neither says what the object is.
+    Raises InvalidParameters where neither says what the object is, or nothing is left.
     """
     cutout = cut_out(picture.pixels, others.get("mask"))
+    layers.marked_box(cutout[..., 3], above=0)
     if parameters.get("mode") == "square":
         cutout = squared(cutout)
     return replace(picture, pixels=cutout)

@@ -67,6 +67,8 @@ PROPERTIES: dict[str, Any] = {
 
 _PIXELS = {"type": "integer", "maximum": 16_000}
 _BOX = ("x", "y", "width", "height")
+# What says where the box lies leaves nothing to say for the gravity.
+_PLACED = {"gravity": {"const": "center"}}
 RULES: dict[str, Any] = {
     "anyOf": [
         {"required": ["width"]},
@@ -80,7 +82,9 @@ RULES: dict[str, Any] = {
     "else": {"properties": dict.fromkeys(_BOX, _PIXELS)},
     "dependentRequired": {"focus_x": ["focus_y"], "focus_y": ["focus_x"]},
     "dependentSchemas": {
-        "focus_x": {"properties": {"x": False, "y": False}},
+        "x": {"properties": _PLACED},
+        "y": {"properties": _PLACED},
+        "focus_x": {"properties": {"x": False, "y": False} | _PLACED},
         "trim_threshold": {
             "required": ["trim"],
             "properties": {"trim": {"const": True}},
