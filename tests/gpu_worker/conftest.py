@@ -24,6 +24,7 @@ ENGINES = ",".join(
         ("echo", "Echo"),
         ("sleep", "Sleep"),
         ("progress", "Progress"),
+        ("steps", "Steps"),
         ("batched", "Batched"),
         ("misbehave", "Misbehaving"),
         ("device", "Device"),

@@ -98,6 +98,18 @@ class Progress(Echo):
         return result("done")
 
 
+class Steps(Echo):
+    """Takes `steps` steps of `seconds` each, and says so."""
+
+    spec = spec("steps")
+
+    def one(self, item: Item, hooks: Hooks) -> Outcome:
+        for step in range(1, item.parameters["steps"] + 1):
+            time.sleep(item.parameters["seconds"])
+            hooks.progress(item, step, item.parameters["steps"])
+        return result("done")
+
+
 class Batched(Echo):
     """Takes eight at once; `do` says how an item misbehaves."""
 

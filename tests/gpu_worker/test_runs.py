@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ def test_progress_of_a_running_job_reaches_the_platform(
     worker.send(job)
     [ended] = platform.ended(job)
     assert [(p.step, p.total, p.message) for p in ended.progress] == [(1, 2, "half")]
+
+
+def test_at_least_every_second_of_short_steps_is_told(
+    start_worker: Any, platform: Any
+) -> None:
+    worker = start_worker(NIJIKA_LINK_EVERY="2s", NIJIKA_BEAT="2s")
+    job = platform.job("steps", parameters={"steps": 10, "seconds": 0.1})
+    worker.send(job)
+    [ended] = platform.ended(job)
+    told = [0, *(said.step for said in ended.progress)]
+    assert max(then - before for before, then in pairwise(told)) <= 2, told
+    assert told[-1] >= 8
 
 
 def test_checkpoint_comes_with_the_next_grant(worker: Any, platform: Any) -> None:
