@@ -98,7 +98,8 @@ def _ranks(found: Found, box: Floats | None) -> Floats:
     """How well each mask is what was said; 0 for one that is not."""
     if box is None and found.guided is None:
         return found.scores * _backdrop(found)
-    ranks, fits = np.zeros_like(found.scores), np.ones(len(found.scores), bool)
+    # A box may be found though nothing in it is.
+    ranks, fits = np.zeros_like(found.scores), found.areas > 0
     if box is not None:
         overlaps = _overlaps(found.boxes, box)
         fits &= overlaps >= LEAST_IN_BOX

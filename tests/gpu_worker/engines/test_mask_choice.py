@@ -7,6 +7,7 @@ dog        beside the person
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_box_is_the_mask_that_fills_it() -> None:
     assert chosen(box=(28, 9, 63, 92))[0] == (("person",), ())
     assert chosen(box=(29, 39, 61, 91))[0] == (("coat",), ())
     assert chosen(box=(1, 1, 12, 12)) == []
+
+
+def test_box_of_a_mask_of_nothing_is_no_answer() -> None:
+    whole = found()
+    empty = np.array([name == "person" for name in NAMES])
+    holed = replace(
+        whole,
+        areas=np.where(empty, 0, whole.areas).astype(np.float32),
+        scores=np.where(empty, 0, whole.scores).astype(np.float32),
+    )
+    box = np.array((28, 9, 63, 92), np.float32) / SIDE
+    picks = choosing.picks(holed, np.zeros(0, bool), box)
+    assert [NAMES[pick.add[0]] for pick in picks] == ["coat"]
 
 
 def test_box_with_a_point_beside_the_object_is_without_that_part() -> None:
