@@ -204,6 +204,12 @@ def _choosable(operation: str) -> list[str]:
     return chosen
 
 
+def is_operation(name: str) -> bool:
+    """Whether a job may have it: it is offered, or an engine for it was announced once,
+    whether or not it is offered still."""
+    return name in settings.DEFAULT_ENGINES or _table.has(name)
+
+
 def forget() -> None:
     """Read the table anew when it is next needed."""
     _table.forget()
@@ -282,6 +288,9 @@ class _Table:
             for (of, engine), known in sorted(self._fresh().items())
             if of == operation and engine.startswith(name) and engine != name
         ]
+
+    def has(self, operation: str) -> bool:
+        return any(of == operation for of, _ in self._fresh())
 
     def _look_up(self, operation: str, name: str) -> _Known | None:
         rows = self._fresh()

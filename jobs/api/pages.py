@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from jobs import engines
 from jobs.errors import BadFields, FieldError
 from jobs.models import Batch, Job, WebhookDelivery
 
@@ -109,6 +110,9 @@ def filtered(jobs: QuerySet[Job], query: Mapping[str, str]) -> QuerySet[Job]:
     if "operation" in query:
         if not re.fullmatch(OPERATION, query["operation"]):
             raise _bad("operation", "format", "is not the name of an operation")
+        # A name that no job can have is a slip of the pen, not a list without jobs.
+        if not engines.is_operation(query["operation"]):
+            raise _bad("operation", "unknown", "is not an operation")
         jobs = jobs.filter(operation=query["operation"])
     return _in_time(jobs, query)
 

@@ -198,6 +198,14 @@ def job_answer(job: Job, available: Decimal, *, status: int = 200) -> HttpRespon
 
 
 def with_credits(response: Answer, job: Job, available: Decimal) -> Answer:
-    response["X-Credits-Charged"] = credits_text(job.charged)
-    response["X-Credits-Remaining"] = credits_text(available)
+    for name, value in credit_headers(job, available).items():
+        response[name] = value
     return response
+
+
+def credit_headers(job: Job, available: Decimal) -> dict[str, str]:
+    """What every answer about a job says, a refusal like any other."""
+    return {
+        "X-Credits-Charged": credits_text(job.charged),
+        "X-Credits-Remaining": credits_text(available),
+    }

@@ -16,6 +16,7 @@ from jobs.api import catalogue, pages, parsing, wishes
 from jobs.api.base import ApiView, id_of
 from jobs.api.rendering import (
     answer,
+    credit_headers,
     credits_text,
     entry_view,
     etag,
@@ -25,7 +26,7 @@ from jobs.api.rendering import (
     page_view,
     with_credits,
 )
-from jobs.errors import BadFields, FieldError
+from jobs.errors import BadFields, FieldError, ResultErased
 from jobs.files import links
 from jobs.following import outlook, waiting
 from jobs.following.waiting import Seen, Waited
@@ -34,6 +35,7 @@ from jobs.requests import inputs, orders
 from jobs.requests.orders import Orderer
 from jobs.submission import Accepted
 from nijika.continuation import finish
+from nijika.errors import Conflict
 
 
 class JobsView(ApiView):
@@ -95,6 +97,17 @@ def _waited(wait_s: int, waited: Waited) -> HttpResponse:
 class JobView(ApiView):
     scopes = {"GET": "jobs:read", "DELETE": "jobs:write"}
     queries = {"GET": frozenset({"wait"})}
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except (Conflict, ResultErased) as error:
+            job = self.own(kwargs["job_id"])
+            credits = credit_headers(job, available_to(job))
+            error.headers = {**error.headers, **credits}
+            raise
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponseBase:
         wait_s = wishes.asked_wait_s(self.query)

@@ -368,9 +368,15 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
+class NotForLiveness(MethodNotAllowed):
+    """This address does not answer to that method."""
+
+    headers = {"Allow": "GET, HEAD"}
+
+
 async def _say_alive(method: str, answer: Answer) -> None:
     if method not in ("GET", "HEAD"):
-        raise MethodNotAllowed()
+        raise NotForLiveness()
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     headers.append((b"x-request-id", answer.request_id.encode()))
     headers.append((b"x-content-type-options", b"nosniff"))

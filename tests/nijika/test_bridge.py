@@ -91,6 +91,12 @@ def test_head_has_the_length_and_no_body(site: Site) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
+def test_liveness_tells_other_methods_what_it_takes(site: Site) -> None:
+    reply = site.send("POST", "/health/live")
+
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+
+
 def test_short_answer_has_a_length(site: Site) -> None:
     reply = site.get("/api/stream?n=3&size=1000")
 

@@ -200,6 +200,25 @@ def test_cancel_after_the_end_is_409(owner: Person, done: dict[str, Any]) -> Non
     assert problem(answer, 409, "job_not_cancellable")["status_now"] == "succeeded"
 
 
+def test_refusals_about_a_job_say_its_credits_too(
+    owner: Person, done: dict[str, Any]
+) -> None:
+    mine, unfinished = f"jobs/{done['id']}", f"jobs/{owner.submit()['id']}"
+    refused = [
+        (owner.post(f"{mine}/cancel"), "0.0100"),
+        (owner.get(f"{unfinished}/result"), "0.0000"),
+        (owner.delete(unfinished), "0.0000"),
+    ]
+    owner.delete(mine)
+    refused.append((owner.get(f"{mine}/result"), "0.0100"))
+    for answer, charged in refused:
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        said = answer["X-Credits-Charged"], answer["X-Credits-Remaining"]
+        assert said == (charged, "4.9800")
+    # The next refusal of the kind is another job's, and one of a stranger's says none.
+    assert "X-Credits-Charged" not in owner.get(f"jobs/{NONE}/result")
+
+
 def test_delete_erases_files_and_keeps_the_row(
     owner: Person, done: dict[str, Any]
 ) -> None:
@@ -389,7 +408,17 @@ def test_filters_leave_what_they_say(owner: Person) -> None:
     assert ids_of(owner.get("jobs?status=cancelled")) == [first["id"]]
     assert ids_of(owner.get("jobs?operation=removebg")) == [second["id"]]
     assert ids_of(owner.get("jobs?operation=removebg&status=cancelled")) == []
-    assert ids_of(owner.get("jobs?operation=never")) == []
+    assert ids_of(owner.get("jobs?operation=upscale")) == []
+    nowhere = owner.get("jobs?operation=remove-bg")
+    assert fields_of(nowhere) == {("operation", "unknown")}
+
+
+def test_operation_that_is_offered_no_longer_still_filters(
+    owner: Person, settings: Settings
+) -> None:
+    job = owner.submit()
+    settings.DEFAULT_ENGINES = {}
+    assert ids_of(owner.get("jobs?operation=removebg")) == [job["id"]]
 
 
 def test_times_are_compared_as_they_are_shown(owner: Person) -> None:
