@@ -5,8 +5,9 @@
   for one user, is counted from the rows, by one claimer at a time.
 - Every byte comes through `gpu_worker.fetch`, the one guard, and is looked at by
   `jobs.parsing.images` before it is stored.
-- What may pass is tried once more (the store's outages a few times), then the job
-  fails: `url_not_allowed`, `fetch_failed`, `invalid_image`, `storage_unavailable`.
+- What may pass is tried once more in the time that is left (the store's outages a few
+  times), then the job fails: `url_not_allowed`, `fetch_failed`, `invalid_image`,
+  `storage_unavailable`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import logging
 import queue
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -41,7 +43,6 @@ IN_MEMORY_BYTES = 1 << 20
 # What a fetch may take after its last byte: looking at it, storing it, a slow commit.
 LEASE_MARGIN_S = 30
 RETRY_AFTER_S = 1.0
-TRIES = 2
 STORE_TRIES = 5
 # A row that so many fetchers died with is given up.
 LOST_TRIES = 5
@@ -62,13 +63,17 @@ class Errand:
 
 
 class Refusal(Exception):
-    """Why an input cannot be had, as its job's error; `tries` is how often to try."""
+    """Why an input cannot be had, as its job's error; `tries` is how often to try, and
+    `passing` what may be over in a moment."""
 
-    def __init__(self, code: str, message: str, *, tries: int = 1) -> None:
+    def __init__(
+        self, code: str, message: str, *, tries: int = 1, passing: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.tries = tries
+        self.passing = passing
 
 
 class Fetcher:
@@ -158,6 +163,18 @@ def _fetched(errand: Errand) -> dict[str, Any]:
     """Store the file; gives what the job's row says of it. Raises Refusal."""
     if errand.tries > LOST_TRIES:
         raise Refusal("fetch_failed", "The file could not be fetched.")
+    ends_at = time.monotonic() + settings.FETCH_TIMEOUT_S
+    try:
+        return _file_of(errand, ends_at)
+    except Refusal as refusal:
+        # One time for both tries: a server that was waited for has none left.
+        if not refusal.passing or time.monotonic() + RETRY_AFTER_S >= ends_at:
+            raise
+    time.sleep(RETRY_AFTER_S)
+    return _file_of(errand, ends_at)
+
+
+def _file_of(errand: Errand, ends_at: float) -> dict[str, Any]:
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as file:
         digest = hashlib.sha256()
 
@@ -165,27 +182,26 @@ def _fetched(errand: Errand) -> dict[str, Any]:
             digest.update(chunk)
             file.write(chunk)
 
-        size_bytes = _read(errand.url, take)
+        size_bytes = _read(errand.url, take, ends_at - time.monotonic())
         return _stored(errand, file) | {  # type: ignore[arg-type]
             "size_bytes": size_bytes,
             "sha256": digest.hexdigest(),
         }
 
 
-def _read(url: str, take: Any) -> int:
+def _read(url: str, take: Any, timeout_s: float) -> int:
     try:
         fetched = fetch.fetch(
             url,
             limit_bytes=settings.UPLOAD_LIMIT_BYTES,
-            timeout_s=settings.FETCH_TIMEOUT_S,
+            timeout_s=timeout_s,
             allowed_hosts=settings.FETCH_ALLOWED_HOSTS,
             sink=take,
         )
     except fetch.UrlNotAllowed as error:
         raise Refusal(error.code, str(error)) from error
     except fetch.FetchFailed as error:
-        tries = TRIES if error.retryable else 1
-        raise Refusal(error.code, str(error), tries=tries) from error
+        raise Refusal(error.code, str(error), passing=error.retryable) from error
     return fetched.size_bytes
 
 

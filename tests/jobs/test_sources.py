@@ -221,6 +221,26 @@ def test_passing_trouble_is_tried_once_more(
     assert (ended(job_id)[0], site.asked["/flaky"]) == ("queued", 2)
 
 
+def test_second_try_has_only_the_time_that_the_first_left(
+    site: Site, fetcher: Fetcher, owner: User, settings: Settings
+) -> None:
+    settings.FETCH_TIMEOUT_S = 1.5
+    site.slow_s = 1.0
+    [job_id] = wish(owner, site.url("/flaky"))
+    assert fetched(fetcher)
+    assert (ended(job_id), site.asked["/flaky"]) == (("failed", "fetch_failed"), 2)
+
+
+def test_server_that_took_all_the_time_is_not_asked_again(
+    site: Site, fetcher: Fetcher, owner: User, settings: Settings
+) -> None:
+    settings.FETCH_TIMEOUT_S = 0.5
+    site.slow_s = 1.0
+    [job_id] = wish(owner, site.url("/photo"))
+    assert fetched(fetcher)
+    assert (ended(job_id), site.asked["/photo"]) == (("failed", "fetch_failed"), 1)
+
+
 def test_one_bad_input_ends_the_job_and_its_other_fetches(
     site: Site, fetcher: Fetcher, owner: User
 ) -> None:
