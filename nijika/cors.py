@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 
 LINKS = ("/files/", "/img/", "/uploads/")
 """Signed links, which caches keep: their answers are the same for all pages."""
-PREFIXES = ("/api/", *LINKS, "/removebg", "/upscale")
+PREFIXES = ("/api/", *LINKS, "/removebg", "/upscale", "/health")
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS = (

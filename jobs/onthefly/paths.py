@@ -50,7 +50,9 @@ def split(raw_path: str) -> Signed:
     if len(raw_path) > MOST_LENGTH:
         raise BadRequest("The address is too long.")
     account, _, rest = raw_path.removeprefix(PREFIX).partition("/")
-    signature, slash, path = rest.partition("/")
+    # Some builders resolve against the base address, which must then end in a slash;
+    # the others put one of their own behind it.
+    signature, slash, path = rest.lstrip("/").partition("/")
     if not (account and signature and slash):
         raise BadRequest("It takes /img/account/signature/options/source.")
     path = _MERGED_SLASHES.sub(r"\1://", f"/{path}")

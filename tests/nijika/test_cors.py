@@ -12,8 +12,9 @@ LISTED, OTHER = "http://localhost:3000", "https://pages.example"
 ALLOW, CREDENTIALS = "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"
 
 
-def test_listed_origin_may_send_credentials() -> None:
-    answer = Client().get("/api/none", headers={"Origin": LISTED})
+@pytest.mark.parametrize("path", ["/api/none", "/removebg", "/health", "/health/live"])
+def test_listed_origin_may_send_credentials(path: str) -> None:
+    answer = Client().get(path, headers={"Origin": LISTED})
     assert (answer[ALLOW], answer[CREDENTIALS]) == (LISTED, "true")
     assert "Origin" in answer["Vary"]
 

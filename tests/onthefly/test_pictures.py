@@ -67,6 +67,18 @@ def test_address_of_a_url_builder_from_pypi_is_served(
     assert answer.headers["Content-Disposition"] == 'inline; filename="tiger.webp"'
 
 
+def test_base_address_may_end_in_a_slash(
+    home: House, owner: Signer, tiger: str
+) -> None:
+    builder = ImgProxy(
+        tiger, proxy_host=f"{owner.base}/", key=owner.key, salt=owner.salt, width=80
+    )
+    signed = f"{owner.signature(f'/w:80/plain/{tiger}')}/w:80/plain/{tiger}"
+    for address in (builder(), f"{owner.base}//{signed}"):
+        assert f"{owner.base}//" in address
+        assert image_of(get(home, address)).width == 80
+
+
 def test_source_may_be_base64_in_pieces_or_plain(
     home: House, owner: Signer, tiger: str
 ) -> None:
