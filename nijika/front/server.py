@@ -12,7 +12,7 @@ from typing import Any
 from nijika import bridge, request_ids
 from nijika.bridge import Outcome
 from nijika.continuation import ROUTE, Finish, SendFile, Stream
-from nijika.errors import Malformed, MethodNotAllowed, NijikaError
+from nijika.errors import Malformed, MethodNotAllowed, NijikaError, TooLarge
 from nijika.front import answers
 from nijika.front.answers import Answer, Send, StreamToClient
 from nijika.front.bodies import Body, ClientGone, Reader, Receive, Spool, TooSlow
@@ -390,7 +390,8 @@ async def _refuse(
 
     Many clients read nothing before they have sent everything, and closing under them
     destroys the answer: so what keeps coming is read first and thrown away, for a
-    while. A client that waits (for `100 Continue`, say) is answered at once.
+    while. A client that waits (for `100 Continue`, say) is answered at once. After a 413
+    the connection closes, however much of it was read.
     """
     waits = head.expects_continue and not reader.started
     if not waits and not isinstance(error, TooSlow):
@@ -399,7 +400,8 @@ async def _refuse(
                 await _drain(reader)
         except TimeoutError:
             logger.info("request %s: still sending, cut", answer.request_id)
-    await answer.failure(error, closing=not reader.complete)
+    closing = not reader.complete or isinstance(error, TooLarge)
+    await answer.failure(error, closing=closing)
 
 
 async def _drain(reader: Reader) -> None:

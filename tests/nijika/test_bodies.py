@@ -44,6 +44,7 @@ def test_413_reaches_a_client_that_sends_everything_first(
     reply = site.send("POST", "/api/echo", b"x" * size, {"X-API-Key": "good"})
 
     assert reply.json["code"] == "payload_too_large"
+    assert reply.headers["connection"] == "close"
 
 
 def test_chunked_too_large_is_413_while_sending(site: Site) -> None:
