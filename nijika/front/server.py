@@ -390,8 +390,8 @@ async def _refuse(
 
     Many clients read nothing before they have sent everything, and closing under them
     destroys the answer: so what keeps coming is read first and thrown away, for a
-    while. A client that waits (for `100 Continue`, say) is answered at once. After a 413
-    the connection closes, however much of it was read.
+    while. A client that waits (for `100 Continue`, say) is answered at once. After a
+    413 the connection closes, however much was read.
     """
     waits = head.expects_continue and not reader.started
     if not waits and not isinstance(error, TooSlow):
