@@ -85,9 +85,9 @@ def test_hanging_job_is_ended_at_its_limit(worker: Any, platform: Any) -> None:
     first = platform.job("echo")
     worker.send(first)
     platform.ended(first)
-    job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=1)
+    job = platform.job("misbehave", parameters={"do": "hang"}, run_limit_s=3)
     worker.send(job)
-    platform.ended(job, timeout_s=10)
+    platform.ended(job, timeout_s=20)
 
 
 def test_child_killed_while_idle_costs_no_job(worker: Any, platform: Any) -> None:
