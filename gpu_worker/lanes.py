@@ -35,6 +35,7 @@ from gpu_worker.errors import (
     Stopped,
     WorkerError,
 )
+from gpu_worker.settings import SettingsError
 from gpu_worker.standing import Standing
 
 logger = logging.getLogger("gpu_worker.lanes")
@@ -201,7 +202,9 @@ class DeviceLane:
             engine.load()
             if hasattr(engine, "warm_up"):
                 engine.warm_up()
-        except Exception as error:  # the edge of an engine, which may be anybody's
+        # The edge of an engine, which may be anybody's. A setting that cannot be read
+        # is a SystemExit, and would end this thread alone, which nobody would notice.
+        except (Exception, SystemExit) as error:
             self._standing.is_in(self._key, "failed", _told(error))
             del engine
             devices.free_memory()
@@ -218,6 +221,8 @@ class DeviceLane:
         began = time.monotonic()
         try:
             outcomes = self._engine.run(items, hooks)
+        except SystemExit as error:  # would end this thread alone
+            raise EngineFailed from error
         except Exception as error:
             if meant := devices.error_of(error):
                 raise meant from error
@@ -308,15 +313,16 @@ def _is_late(errand: Errand) -> bool:
     return time.monotonic() > errand.deadline
 
 
-def _load_error(error: Exception) -> WorkerError:
+def _load_error(error: BaseException) -> WorkerError:
     if isinstance(error, EngineUnavailable):
         return error
     return devices.error_of(error) or EngineUnavailable("The engine was not loaded.")
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What of a failed loading may be shown: our own errors are written for that."""
-    return str(error) if isinstance(error, WorkerError) else type(error).__name__
+    ours = isinstance(error, WorkerError | SettingsError)
+    return str(error) if ours else type(error).__name__
 
 
 def _teller(batch: Batch) -> Callable[[str], None]:

@@ -481,11 +481,6 @@ def test_compiled_blocks_paint_the_same(recipe: Recipe, generator: Generate) -> 
     made(compiled, item(tier="fast", steps="", width=300))
 
 
-def test_compiling_needs_the_weights_to_stay(recipe: Recipe) -> None:
-    with pytest.raises(EngineUnavailable):
-        recipe(NIJIKA_QWEN_COMPILE="eager", NIJIKA_QWEN_MEMORY="quantised")
-
-
 def test_warm_up_paints_the_sizes_that_are_named(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,8 +491,24 @@ def test_warm_up_paints_the_sizes_that_are_named(
     assert painted == [(96, 64), (64, 64)]
 
 
-def test_edit_warms_up(editor: Edit) -> None:
+def test_edit_warms_up_small_on_a_cpu_and_shows_references_as_large_as_before(
+    editor: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
+
+    before = module.VAE_IMAGE_SIZE
+    pipeline: Any = editor._painter._pipeline
+    seen: list[tuple[int, int]] = []
+    call = type(pipeline).__call__
+
+    def watched(self: Any, **told: Any) -> Any:
+        seen.append((told["width"], module.VAE_IMAGE_SIZE))
+        return call(self, **told)
+
+    monkeypatch.setattr(type(pipeline), "__call__", watched)
     editor.warm_up()
+    assert seen == [(64, 64**2)]
+    assert before == module.VAE_IMAGE_SIZE
 
 
 def test_loading_says_what_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:

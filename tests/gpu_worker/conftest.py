@@ -34,6 +34,7 @@ ENGINES = ",".join(
         ("model", "Model"),
         ("large", "Large"),
         ("broken", "Broken"),
+        ("misset", "Misset"),
         ("missing", "Missing"),
         ("foreign", "Foreign"),
     ]

@@ -30,6 +30,7 @@ from gpu_worker.errors import (
     Stopped,
     StorageUnavailable,
 )
+from gpu_worker.settings import SettingsError
 
 TEXT = "text/plain"
 
@@ -238,6 +239,8 @@ class Model(OnDevice):
         first = batch[0].parameters
         if len(batch) > first.get("fits", 8):
             raise RuntimeError("CUDA error: out of memory")
+        if first.get("do") == "quit":
+            raise SystemExit(1)
         if first.get("do") == "lose":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         while first.get("do") == "step":
@@ -278,6 +281,15 @@ class Broken(Model):
 
     def load(self) -> None:
         raise EngineUnavailable("The weights are not what they should be.")
+
+
+class Misset(Model):
+    """A model that reads a setting when it is loaded, and cannot."""
+
+    spec = spec("misset", queue="model")
+
+    def load(self) -> None:
+        raise SettingsError("NIJIKA_MODEL_SIZE is none of: large, small")
 
 
 class Missing(Model):

@@ -12,6 +12,7 @@ from tests.gpu_worker.conftest import WorkerProcess
 from tests.gpu_worker.platform import Platform, wait_until
 
 NAME = "model/test"
+WEIGHTS = "The weights are not what they should be."
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,28 @@ def test_engine_that_cannot_be_loaded_leaves_the_others_alone(
     failure = ended.report.failure
     assert (failure.code, failure.retryable) == ("engine_unavailable", True)
     assert send(*jobs_of(model, 1))[0]["batch"] == 1
+
+
+def test_setting_that_cannot_be_read_is_told_and_its_job_does_not_hang(
+    model: Platform, standing_model: Any
+) -> None:
+    states = [one for call in model.calls for one in call.states]
+    [told] = {one.message for one in states if one.state == "failed"} - {WEIGHTS}
+    assert told == "NIJIKA_MODEL_SIZE is none of: large, small"
+    job = model.job("misset")
+    standing_model[1].send(job)
+    [ended] = model.ended(job)
+    assert ended.report.failure.code == "engine_unavailable"
+
+
+def test_engine_that_would_end_the_program_ends_its_job_alone(
+    model: Platform, standing_model: Any
+) -> None:
+    for _ in range(2):
+        [job] = jobs_of(model, 1, do="quit")
+        standing_model[1].send(job)
+        [ended] = model.ended(job)
+        assert ended.report.failure.code == "engine_failed"
 
 
 def test_unloaded_engine_is_loaded_by_the_next_job(model: Platform, send: Any) -> None:

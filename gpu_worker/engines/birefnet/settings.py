@@ -74,7 +74,11 @@ def sizing() -> Sizing:
 
 
 def compiles() -> bool:
-    return settings.text("NIJIKA_BIREFNET_COMPILE", "off") == "on"
+    """Raises SettingsError."""
+    chosen = settings.text("NIJIKA_BIREFNET_COMPILE", "off")
+    if chosen not in ("on", "off"):
+        raise settings.SettingsError(f"NIJIKA_BIREFNET_COMPILE={chosen!r}: on or off")
+    return chosen == "on"
 
 
 def trusted() -> dict[Path, str]:
@@ -84,6 +88,8 @@ def trusted() -> dict[Path, str]:
 
 
 def available() -> Unavailable:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    sizing(), compiles(), trusted()
     folder = weights().folder
     has_file = folder is None or (folder / MODEL_FILE).is_file()
     return "" if has_file else "weights_missing"

@@ -24,10 +24,11 @@ def file() -> Path:
 
 def side_px() -> int:
     """The long side of what the network is shown. Raises SettingsError."""
-    side = int(settings.text("NIJIKA_FASTSAM_SIZE", "1024"))
+    text = settings.text("NIJIKA_FASTSAM_SIZE", "1024")
+    side = int(text) if text.isdecimal() else 0
     if side <= 0 or side % STRIDE_PX:
         raise settings.SettingsError(
-            f"NIJIKA_FASTSAM_SIZE={side} is no multiple of {STRIDE_PX}"
+            f"NIJIKA_FASTSAM_SIZE={text!r} is no multiple of {STRIDE_PX}"
         )
     return side
 

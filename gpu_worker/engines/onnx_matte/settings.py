@@ -45,10 +45,15 @@ def gives_logits() -> bool:
 
 def threads() -> int:
     """Of one run: a slot is one core, unless its owner has more cores than slots."""
-    return int(settings.text("NIJIKA_ONNX_THREADS", "1"))
+    text = settings.text("NIJIKA_ONNX_THREADS", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise settings.SettingsError(f"NIJIKA_ONNX_THREADS={text!r} is no number")
+    return int(text)
 
 
 def available() -> Unavailable:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    size(), mean(), deviation(), gives_logits(), threads()
     return "" if model().is_file() else "weights_missing"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpu_worker.contract import EngineSpec, Unavailable
+from gpu_worker.engines import devices
 from gpu_worker.engines.base import (
     Arrays,
     DeviceOutcome,
@@ -53,6 +54,7 @@ class Edit(OnDevice):
 
     @staticmethod
     def available() -> Unavailable:
+        settings.check()
         return "" if settings.source(NAME) else "weights_missing"
 
     @staticmethod
@@ -66,7 +68,7 @@ class Edit(OnDevice):
         self._painter = Painter(NAME, say=self.say)
 
     def warm_up(self) -> None:
-        for size in settings.warm_sizes():
+        for size in settings.warm_sizes(devices.device()):
             self.say(f"warming up at {size[0]}x{size[1]}")
             self._painter.warm_up(size)
 

@@ -93,6 +93,15 @@ class Painter:
         if self._is_edit:
             told = {"prompt": "warm", "negative_prompt": NOTHING}
             told["image"] = [Image.new("RGB", size_px, "gray")]
+            if size_px == settings.SMALL:
+                pipelines.set_reference_size(settings.SMALL[0])
+        try:
+            self._warm(told, size_px)
+        finally:
+            if self._is_edit:
+                pipelines.set_reference_size(settings.reference_px())
+
+    def _warm(self, told: dict[str, Any], size_px: settings.Size) -> None:
         each = self._adapters.names if settings.compiler() else ()
         for sets in ((), *((name,) for name in each)):
             self._adapters.activate(sets)

@@ -74,10 +74,6 @@ def settle(pipeline: Any, *, say: Say) -> Any:
     else:
         pipeline.to(device)
     if backend := settings.compiler():
-        if recipe != "resident":
-            raise EngineUnavailable(
-                "NIJIKA_QWEN_COMPILE needs NIJIKA_QWEN_MEMORY=resident"
-            )
         say("compiling")
         _compile(pipeline.transformer, backend)
     return pipeline
@@ -122,7 +118,7 @@ def _read(name: settings.Name, source: settings.Source, *, dtype: Any, say: Say)
     import transformers
 
     if name == "qwen-image-edit":
-        _set_reference_size(settings.reference_px())
+        set_reference_size(settings.reference_px())
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     options: dict[str, Any] = {"local_files_only": Path(source.place).is_dir()}
@@ -140,7 +136,7 @@ def _read(name: settings.Name, source: settings.Source, *, dtype: Any, say: Say)
     return whole.from_pretrained(source.place, dtype=dtype, **parts, **options)
 
 
-def _set_reference_size(side_px: int) -> None:
+def set_reference_size(side_px: int) -> None:
     """The pipeline has no parameter for it, only constants of its module."""
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
 

@@ -29,6 +29,8 @@ MEMORIES = ("resident", "offload", "quantised")
 OFFICIAL_SIZES = "1328x1328,1664x928,928x1664,1472x1104,1104x1472,1584x1056,1056x1584"
 """The sizes that the checkpoints were trained for (their model cards)."""
 LIGHTNING = re.compile(r"lightning-(\d{1,2})$")
+LEAST_REFERENCE_PX = 64
+SMALL: Size = (64, 64)
 MULTIPLE_PX = 16
 """A token is 2 x 2 latents of 8 x 8 pixels each."""
 
@@ -39,6 +41,13 @@ class Source:
 
     place: str
     revision: str | None = None
+
+
+def check() -> None:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    if compiler() and memory() != "resident":
+        raise SettingsError("NIJIKA_QWEN_COMPILE needs NIJIKA_QWEN_MEMORY=resident")
+    sizes(), warm_sizes(), reference_px(), removal_begins_with(), memory()
 
 
 def source(name: Name) -> Source | None:
@@ -87,7 +96,7 @@ def memory() -> Memory:
 def compiler() -> str:
     """The backend of torch.compile for the repeated blocks; "": none."""
     chosen = settings.text("NIJIKA_QWEN_COMPILE", "off")
-    return "" if chosen == "off" else chosen
+    return {"off": "", "on": "inductor"}.get(chosen, chosen)
 
 
 def sizes() -> tuple[Size, ...]:
@@ -95,9 +104,13 @@ def sizes() -> tuple[Size, ...]:
     return _sizes("NIJIKA_QWEN_SIZES", OFFICIAL_SIZES)
 
 
-def warm_sizes() -> tuple[Size, ...]:
-    """The sizes that are painted once before work is taken: the first, unless said."""
-    chosen = settings.text("NIJIKA_QWEN_WARM_UP", "first")
+def warm_sizes(device: str = "") -> tuple[Size, ...]:
+    """The sizes that are painted once before work is taken: the first, unless said. On
+    a CPU there are no kernels to choose, and a large picture takes minutes."""
+    chosen = settings.text("NIJIKA_QWEN_WARM_UP", "")
+    if not chosen and device == "cpu" and not compiler():
+        return (SMALL,)
+    chosen = chosen or "first"
     if chosen in ("first", "all", "none"):
         return {"first": sizes()[:1], "all": sizes(), "none": ()}[chosen]
     return _sizes("NIJIKA_QWEN_WARM_UP", "")
@@ -105,7 +118,11 @@ def warm_sizes() -> tuple[Size, ...]:
 
 def reference_px() -> int:
     """The side of the square that has as many pixels as a reference is made to have."""
-    return int(settings.text("NIJIKA_QWEN_REFERENCE_PX", "1024"))
+    text = settings.text("NIJIKA_QWEN_REFERENCE_PX", "1024")
+    if not text.isdecimal() or int(text) < LEAST_REFERENCE_PX:
+        least = f"a whole number of pixels from {LEAST_REFERENCE_PX} on"
+        raise SettingsError(f"NIJIKA_QWEN_REFERENCE_PX={text!r} is not {least}")
+    return int(text)
 
 
 def removal_begins_with() -> str:

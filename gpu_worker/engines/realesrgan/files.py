@@ -30,6 +30,8 @@ def present() -> tuple[str, ...]:
 
 
 def available() -> Unavailable:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    tile_px()
     return "" if present() else "weights_missing"
 
 
