@@ -158,6 +158,38 @@ def test_a_picture_is_reduced_while_it_is_decoded_to_what_is_enough(kind):
     assert pixels.decode(data, enough_px=(900, 360)).shape[1] >= 800
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("shrink", [4, 8])
+@pytest.mark.parametrize("trailer", [b"", b"what phones put behind"])
+def test_a_reduced_jpeg_has_the_pixels_that_pillow_makes(
+    mode, shrink, trailer, tmp_path
+):
+    data = _file(_noise(800, 600).convert(mode), "JPEG") + trailer
+    size = 800 // shrink, 600 // shrink
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, size)
+        wanted = np.asarray(image.convert("RGB"))
+    assert wanted.shape[1::-1] == size
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    for source in (path, data):
+        assert np.array_equal(pixels.decode(source, enough_px=size), wanted)
+
+
+@pytest.mark.parametrize("broken", ["cut short", "a scan of no component"])
+def test_a_damaged_jpeg_is_refused_also_where_it_is_reduced(broken, tmp_path):
+    data = bytearray(_file(_noise(800, 600), "JPEG"))
+    if broken == "cut short":
+        del data[-2000:]
+    else:
+        data[data.index(b"\xff\xda") + 5] = 77
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    for source in (path, bytes(data)):
+        with pytest.raises(InvalidImage):
+            pixels.decode(source, enough_px=(200, 150))
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_is_encoded_decodes_to_the_same_picture(kind, channels):
@@ -200,6 +232,11 @@ def _file(image: Image.Image, kind: str, **options: object) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)  # type: ignore[arg-type]
     return out.getvalue()
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    grains = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(grains)
 
 
 def _orientation(turn: int) -> bytes:
