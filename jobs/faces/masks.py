@@ -41,6 +41,8 @@ class SmartMaskView(OrderFace):
             border_adjustment=("border_adjustment", "integer"),
             blur=("use_blur", "boolean"),
         )
+        # Its oldest clients could only grow the mask, and called that otherwise.
+        parameters |= fields.parameters(border_adjustment=("dilate_amount", "integer"))
         auto = fields.flag("auto_detect", default=False) or self.always_auto
         guidance = _guidance(fields, parameters, auto=auto)
         if self.always_auto:

@@ -27,6 +27,8 @@ from nijika.errors import TooLarge
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*:", re.IGNORECASE)
 _BLANKS = re.compile(r"\s+")
 TRUE, FALSE = {"true", "1"}, {"false", "0"}
+# What old clients and their frameworks make of `image`.
+IMAGE_NAMES = ("images", "images[]", "image", "image[]")
 
 
 @contextmanager
@@ -150,14 +152,17 @@ class Fields:
 
     def images(self, role: str, *names: str) -> list[Given]:
         """All images under these names, files first, each in the order they came."""
-        given = []
-        for name in names:
+        given, used = [], []
+        for name in _spellings(names):
             found: list[BinaryIO | str] = [*self._files.pop(name, [])]
             found += _texts(name, self._values.pop(name, []))
+            used += [name] if found else []
             many = len(found) > 1
             for index, one in enumerate(found):
                 field = f"{name}.{index}" if many else name
                 given.append(_given(role, field, one))
+        if len(used) == 1:
+            self.old_names.setdefault(role, used[0])
         return given
 
     def image(self, role: str, *names: str) -> list[Given]:
@@ -166,6 +171,12 @@ class Fields:
         if len(given) > 1:
             raise _bad(given[1].field, "repeated", "is given more than once")
         return given
+
+
+def _spellings(names: tuple[str, ...]) -> list[str]:
+    return [
+        one for name in names for one in (IMAGE_NAMES if name == "image" else (name,))
+    ]
 
 
 def required(given: list[Given], name: str) -> list[Given]:

@@ -202,6 +202,14 @@ def test_upscale_refuses_what_no_engine_here_does(live: OldClient) -> None:
 # Rows 53, 54, 57, 58: /edit and /providers
 
 
+@pytest.mark.parametrize("path", ["/api/removebg", "/api/image-utils/canny"])
+def test_one_image_may_be_called_images(live: OldClient, path: str) -> None:
+    assert live.form(path, [("images", PHOTO)]).status == 200
+    assert live.post(path, {"images": [text(PHOTO)]}).status == 200
+    several = live.form(path, [("image", PHOTO), ("images", PHOTO)])
+    assert fields_of(several) == {"image"}
+
+
 @pytest.mark.parametrize("name", ["image", "images", "images[]"])
 def test_edit_takes_either_name_and_furnishes_without_a_prompt(
     tester: OldClient, name: str
@@ -217,6 +225,20 @@ def test_edit_of_several_images(tester: OldClient) -> None:
     files = [("images", PHOTO), ("images", photo("animal_white_tiger.jpg"))]
 
     assert tester.form("/api/edit", files, prompt="put it there").status == 200
+    assert fields_of_400(tester.form("/api/edit", files * 3)) == {"images"}
+
+
+@pytest.mark.parametrize("name", ["google", "Nano-Banana", "fal:fal-ai/flux-kontext"])
+def test_providers_of_the_older_system_are_the_sandbox_to_a_test_key(
+    tester: OldClient, live: OldClient, name: str
+) -> None:
+    answer = tester.form("/api/edit", [("images", PHOTO)], provider=name)
+    assert (answer.status, answer.headers["X-Sandbox"]) == (200, "true")
+    refused(
+        live.form("/api/edit", [("images", PHOTO)], provider=name),
+        404,
+        "provider_not_found",
+    )
 
 
 def test_no_input_is_handed_back_as_success(tester: OldClient) -> None:
@@ -246,7 +268,7 @@ def test_edit_refusals_have_the_old_codes(tester: OldClient) -> None:
     broken = tester.form("/api/edit", [("image", b"\x89PNG\r\n\x1a\n" + b"0" * 50)])
     body = refused(broken, 400, "invalid_image")
     assert body["error_type"] == "image_processing_error"
-    unknown = tester.form("/api/edit", [("image", PHOTO)], provider="Google")
+    unknown = tester.form("/api/edit", [("image", PHOTO)], provider="Goggle")
     body = refused(unknown, 404, "provider_not_found")
     assert body["available"] == ["sandbox"]
 
@@ -596,6 +618,18 @@ def test_second_click_names_the_image_by_its_id(live: OldClient) -> None:
 
     assert grown["image_id"] == third["image_id"] == first["image_id"]
     assert sum(opened(grown["mask_base64"]).tobytes()) > sum(mask.tobytes())
+
+
+def test_oldest_clients_grow_the_mask_by_dilate_amount(live: OldClient) -> None:
+    first = masked(live, image=text(CAR), points=[MIDDLE])
+    again = {"image_id": first["image_id"], "points": [MIDDLE]}
+    grown = masked(live, **again, dilate_amount=10)
+
+    assert (
+        grown["mask_base64"]
+        == masked(live, **again, border_adjustment=10)["mask_base64"]
+    )
+    assert grown["mask_base64"] != first["mask_base64"]
 
 
 def test_points_go_before_a_box(live: OldClient) -> None:
