@@ -99,7 +99,7 @@ class Program:
         global _runner
         _runner = self._runner
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _leave)  # until there is something to drain
+            signal.signal(number, self._leave)  # until there is something to drain
         if not self._specs():
             logger.error("no engine for the queue %s", self._settings.queue)
             return 1
@@ -253,13 +253,14 @@ class Program:
                 target=self._device.unload, args=[key], name="unload", daemon=True
             ).start()
 
+    def _leave(self, *_: Any) -> None:
+        """At once: an orderly end would wait for threads that libraries load with, or
+        abort among them."""
+        self._exit(0)
+
     def _exit(self, status: int) -> None:
         self._files.clear_all()
         os._exit(status)
-
-
-def _leave(*_: Any) -> None:
-    raise SystemExit(0)
 
 
 def _keep_our_logging(**_: Any) -> None:

@@ -35,6 +35,7 @@ ENGINES = ",".join(
         ("large", "Large"),
         ("broken", "Broken"),
         ("misset", "Misset"),
+        ("loading", "Loading"),
         ("missing", "Missing"),
         ("foreign", "Foreign"),
     ]

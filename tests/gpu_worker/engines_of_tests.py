@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,16 @@ class Misset(Model):
 
     def load(self) -> None:
         raise SettingsError("NIJIKA_MODEL_SIZE is none of: large, small")
+
+
+class Loading(Model):
+    """A model that is read by threads of its own, for a long time."""
+
+    spec = spec("loading", queue="loading")
+
+    def load(self) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(time.sleep, 30).result()
 
 
 class Missing(Model):

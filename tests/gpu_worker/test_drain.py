@@ -15,6 +15,18 @@ def test_idle_worker_goes_at_once(worker: Any, platform: Any) -> None:
     assert not any(is_alive(child) for child in children)
 
 
+def test_worker_that_is_still_loading_goes_at_once(
+    start_worker: Any, platform: Any
+) -> None:
+    worker = start_worker(queue="loading")
+    wait_until(lambda: "loading" in platform.states("loading/test"))
+    children = worker.children()
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 3
+    wait_until(lambda: not any(is_alive(child) for child in children))
+
+
 def test_run_that_ends_within_the_grace_is_finished(worker: Any, platform: Any) -> None:
     job = platform.job("sleep", parameters={"seconds": 0.6})
     worker.send(job)
