@@ -32,6 +32,9 @@ MOST_SIDE_PX = 16_000
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 1_000_000_000
 
+# Of a HEIF, beside each other; phones write about five.
+MOST_BOXES = 1000
+
 CHUNK_BYTES = 1 << 17
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _SOS, _EOI, _BARE = 0xDA, 0xD9, {0x01, 0xD8}
@@ -47,7 +50,8 @@ def upright_size(source: Path | bytes) -> tuple[int, int]:
 def opened(source: Path | bytes, *, is_decoded: bool = True) -> Iterator[Image.Image]:
     """The image, its pixels not read yet. Raises InvalidImage, then and meanwhile.
 
-    `is_decoded`: they will be, so what would make that long is looked for.
+    `is_decoded`: they will be, so what would make that long is looked for, and damage
+    that a decoder does not mind.
 
     A file that cannot be read is our fault, not a damaged image.
     """
@@ -59,6 +63,8 @@ def opened(source: Path | bytes, *, is_decoded: bool = True) -> Iterator[Image.I
             at = file.tell()
             _check_scans(file, pixels=image.width * image.height)
             file.seek(at)
+        if is_decoded and image.format == "HEIF":
+            _check_boxes(file)
         yield image
 
 
@@ -129,6 +135,23 @@ def _check_scans(file: BinaryIO, *, pixels: int) -> None:
     for number, _ in enumerate(_scans(file.read()), start=1):
         if number > most:
             raise InvalidImage(f"The JPEG has more than {most} scans.")
+
+
+def _check_boxes(file: BinaryIO) -> None:
+    """The file has all of its boxes (ISO/IEC 14496-12, 4.2). Tiles that are missing
+    come out green, and the decoder says nothing."""
+    at, end = 0, file.seek(0, io.SEEK_END)
+    for _ in range(MOST_BOXES):
+        if at >= end:
+            break
+        file.seek(at)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:], "big")
+        at = at + size if size else end  # 0: up to the file's end
+    if at != end:
+        raise InvalidImage
 
 
 def _most_scans(file: BinaryIO) -> int:

@@ -108,6 +108,15 @@ def test_a_lone_grey_pixel_is_a_picture(home: House, tmp_path: Path) -> None:
     assert job["status"] == "succeeded", job["error"]
 
 
+def test_a_photo_from_a_phone_that_is_cut_short_costs_nothing(
+    home: House, tmp_path: Path
+) -> None:
+    half = tmp_path / "half.heic"
+    half.write_bytes((FORMATS / "heic_iphone_12mp.heic").read_bytes()[:700_000])
+    job = home.end_of(post(home, "resize", half, parameters={"width": 300}).body["id"])
+    assert (job["error"]["code"], job["charged"]) == ("invalid_image", "0.0000")
+
+
 def test_what_the_schema_refuses_is_named(home: House) -> None:
     for operation, parameters, field in REFUSALS:
         answer = post(home, operation, parameters=parameters)

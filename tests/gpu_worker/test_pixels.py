@@ -65,6 +65,14 @@ def test_a_damaged_file_is_an_invalid_image(name):
     assert not refusal.value.retryable
 
 
+@pytest.mark.parametrize("name", ["heic_iphone_12mp.heic", "heif_10bit_rgba.heif"])
+@pytest.mark.parametrize("share", [0.3, 0.999])
+def test_a_heif_that_is_cut_short_is_an_invalid_image(name, share):
+    data = (FORMATS / name).read_bytes()
+    with pytest.raises(InvalidImage):
+        pixels.decode(data[: int(len(data) * share)], enough_px=(300, 225))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "P", "RGB", "RGBA"])
 def test_a_lone_pixel_is_a_picture(mode):
     assert pixels.decode(_file(Image.new(mode, (1, 1)), "PNG")).shape[:2] == (1, 1)
