@@ -65,6 +65,17 @@ def test_end_of_a_job_ends_the_waiting_at_once(user: User) -> None:
     assert seen.result().available == 50
 
 
+def test_what_is_seen_is_the_whole_row(user: User) -> None:
+    [job_id] = submit(user, parameters={"width": 8}, metadata={"ours": [1, None]})
+    cancel(job_id, user)
+
+    job = wait(job_id, user).result(10).job
+
+    kept = Job.objects.get(pk=job_id)
+    for field in Job._meta.concrete_fields:
+        assert getattr(job, field.attname) == getattr(kept, field.attname), field.name
+
+
 def test_job_that_had_ended_before_ends_the_waiting_at_once(user: User) -> None:
     ended, other = submit(user, 2)
     cancel(ended, user)
