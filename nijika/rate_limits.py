@@ -1,6 +1,7 @@
 """Who may ask how often: the rules, before any view is asked.
 
-- With a good key, a request counts for that key, from wherever it comes.
+- With a good key, a request counts for that key, from wherever it comes; an edit by the
+  older path counts once more, for the hour.
 - Without one, and with a wrong one, it counts for its address; when that bucket is
   full the answer is 429, and no wrong key is looked up any more.
 - Health has a rule of its own, and so has signing in: beginning it, coming back from
@@ -31,6 +32,7 @@ from nijika.rates import Rate, Rates, Verdict
 
 HEALTH = ("/health", "/api/health", "/api/system/health", "/api/v1/health")
 COUNTED = ("/api/", "/removebg", "/upscale")
+EDIT = "/api/edit"
 SIGN_IN = ("/auth/", "/admin/login")
 FREE = ("/sign-out", "/admin/")
 """Where people send forms that are not counted for them."""
@@ -42,6 +44,7 @@ class TooMany(RateLimited):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(f"Try again in {verdict.retry_s} s.")
         self.headers = headers_of(verdict) | {"Retry-After": str(verdict.retry_s)}
+        self.retry_after_seconds = verdict.retry_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class RateLimits:
         self._rates = Rates(settings.REDIS_URL)
         self._per_key = rates.parse(settings.RATE_PER_KEY)
         self._per_address = rates.parse(settings.RATE_PER_ADDRESS)
+        self._edits = rates.parse(settings.RATE_EDITS)
         self._health = rates.parse(settings.RATE_HEALTH)
         self._sign_in = rates.parse(settings.RATE_SIGN_IN)
         self._per_person = rates.parse(settings.RATE_PER_PERSON)
@@ -101,7 +105,10 @@ class RateLimits:
         if not authentication.is_met(key):
             # One of many guesses, perhaps: a full bucket asks the database no more.
             self._take(by_address, count=0)
-        return self._take(_of_key(key, self._per_key))
+        verdict = self._take(_of_key("key", key, self._per_key))
+        if path == EDIT and request.method == "POST":
+            return self._take(_of_key("edits", key, self._edits)) or verdict
+        return verdict
 
     def _count_wrong_key(self, request: HttpRequest) -> Verdict | None:
         bucket = _of_address(request, "address", self._per_address)
@@ -138,8 +145,8 @@ def _of_address(request: HttpRequest, name: str, rate: Rate | None) -> Bucket | 
     return Bucket(name=f"{name}:{client_address.network(address)}", rate=rate)
 
 
-def _of_key(digest: str, rate: Rate | None) -> Bucket | None:
-    return None if rate is None else Bucket(name=f"key:{digest[:32]}", rate=rate)
+def _of_key(name: str, digest: str, rate: Rate | None) -> Bucket | None:
+    return None if rate is None else Bucket(name=f"{name}:{digest[:32]}", rate=rate)
 
 
 def _of_person(request: HttpRequest, rate: Rate | None) -> Bucket | None:

@@ -45,9 +45,12 @@ def key(owner: User) -> str:
     return issuing.issue(owner).secret
 
 
-def ask(key: str = "", path: str = "/api/v1/account", **more: Any) -> Any:
+def ask(
+    key: str = "", path: str = "/api/v1/account", method: str = "get", **more: Any
+) -> Any:
     headers = {"X-API-Key": key} if key else {}
-    return Client().get(path, headers=headers | more.pop("headers", {}), **more)
+    send = getattr(Client(), method)
+    return send(path, headers=headers | more.pop("headers", {}), **more)
 
 
 def statuses(count: int, *arguments: Any, **more: Any) -> list[int]:
@@ -60,6 +63,18 @@ def test_key_beyond_its_rate_is_refused_with_the_time_to_wait(key: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert 1700 < int(answer["Retry-After"]) <= 1800
     assert (answer["RateLimit-Limit"], answer["RateLimit-Remaining"]) == ("2", "0")
+
+
+def test_edits_by_the_older_path_have_a_rate_of_their_own(
+    key: str, settings: Settings
+) -> None:
+    settings.RATE_PER_KEY, settings.RATE_EDITS = "50/s:100", "2/h"
+    edits = [ask(key, "/api/edit", method="post") for _ in range(3)]
+    assert [edit.status_code for edit in edits] == [400, 400, 429]
+    wait_s = edits[-1].json()["retry_after_seconds"]
+    assert edits[-1]["Retry-After"] == str(wait_s)
+    assert 1700 < wait_s <= 1800
+    assert ask(key).status_code == 200
 
 
 def test_counted_answer_says_what_is_left(key: str) -> None:
