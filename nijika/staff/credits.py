@@ -93,6 +93,37 @@ def _too_little(error: InsufficientCredits, users: int) -> Conflict:
     return TooLittle()
 
 
+class WalletAdmin(StaffAdmin):
+    """What everybody has. Credits are given and taken on the users' pages."""
+
+    list_display = ("whose", "available", "held", "entries")
+    list_display_links = None
+    list_filter = (narrow("user"),)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    search_help_text = "An e-mail or its beginning, or a user's id"
+    fields = (("whose", "available", "held", "entries"),)
+    time_field = ""
+
+    def walk(self, asked: Mapping[str, str]) -> Walk:
+        if asked.get("user", "").isdecimal():
+            return Walk(where={"user_id": asked["user"]}, answers=frozenset({"user"}))
+        if SEARCH in asked:
+            people = [user.pk for user in finding.people(asked[SEARCH].strip())]
+            return Walk(where={"user_id__in": people}, answers=frozenset({SEARCH}))
+        return Walk()
+
+    @admin.display(description="user")
+    def whose(self, wallet: Wallet) -> str:
+        link = reverse("admin:accounts_user_change", args=[wallet.user_id])
+        return format_html('<a href="{}">{}</a>', link, wallet.user)
+
+    @admin.display(description="entries")
+    def entries(self, wallet: Wallet) -> str:
+        link = reverse("admin:billing_entry_changelist")
+        return format_html('<a href="{}?user={}">Ledger</a>', link, wallet.user_id)
+
+
 class EntryAdmin(StaffAdmin):
     list_display = (
         "created_at",
@@ -174,4 +205,5 @@ def _wallet_of(user_ids: list[int]) -> dict[str, Any]:
     return {"wallet_id__in": list(wallets.values_list("pk", flat=True))}
 
 
+admin.site.register(Wallet, WalletAdmin)
 admin.site.register(Entry, EntryAdmin)

@@ -50,6 +50,7 @@ MENU = [
     ),
     _group(
         "Credits",
+        _entry("Wallets", "account_balance_wallet", "billing_wallet_changelist"),
         _entry("Ledger", "receipt_long", "billing_entry_changelist"),
         _entry("Prices", "sell", "billing_price_changelist"),
     ),

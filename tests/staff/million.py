@@ -78,6 +78,8 @@ PAGES = [
     "jobs/job/?q=0%40example.com&status=failed",
     "jobs/job/?q=nobody%40example.com",
     "jobs/job/?batch=01920000-0000-7000-8000-000000000000",
+    "billing/wallet/",
+    "billing/wallet/?q=PERSON123%40example.com",
     "billing/entry/",
     "billing/entry/?kind=refund",
     "billing/entry/?q=0%40example.com",

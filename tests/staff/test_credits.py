@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,13 +13,17 @@ from django.urls import reverse
 
 from accounts.models import User
 from billing import ledger, prices
-from billing.models import Entry, Price
+from billing.models import Entry, Price, Wallet
 from nijika.staff.models import Action
 from tests.staff.conftest import act
 
 pytestmark = pytest.mark.django_db
 
 USER, PRICE = "accounts_user", "billing_price"
+
+
+def words_of(page: Any) -> list[str]:
+    return re.split(r"[<>\s]+", page.content.decode())
 
 
 def test_admin_gives_credits_with_a_reason(
@@ -107,6 +113,24 @@ def test_moderator_gives_nothing(helper: Client, owner: User) -> None:
     chosen = {"action": "credits", "_selected_action": [owner.pk]}
     helper.post("/admin/accounts/user/", chosen)
     assert ledger.balance(owner.pk) == (50, 0)
+
+
+def test_wallets_are_listed_and_found_by_their_owner(
+    staff: Client, owner: User, stranger: User
+) -> None:
+    every = staff.get("/admin/billing/wallet/")
+    assert {"50.0000", owner.email, stranger.email} <= {*words_of(every)}
+    for query in (f"q={owner.email}", f"user={owner.pk}"):
+        page = staff.get(f"/admin/billing/wallet/?{query}")
+        assert [row.user for row in page.context["cl"].result_list] == [owner]
+
+
+@pytest.mark.parametrize("page", ["change", "delete"])
+def test_wallets_cannot_be_edited(staff: Client, owner: User, page: str) -> None:
+    wallet = Wallet.objects.get(user=owner)
+    url = reverse(f"admin:billing_wallet_{page}", args=[wallet.pk])
+    assert staff.get(url).status_code == (200 if page == "change" else 403)
+    assert staff.post(url, {"available": "5", "post": "yes"}).status_code == 403
 
 
 @pytest.mark.parametrize("page", ["change", "delete"])
