@@ -38,7 +38,12 @@ from gpu_worker.engines.base import (
     Outcome,
     Result,
 )
-from gpu_worker.errors import EngineFailed, LimitExceeded, WorkerError
+from gpu_worker.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    LimitExceeded,
+    WorkerError,
+)
 
 logger = logging.getLogger("gpu_worker.child")
 
@@ -256,7 +261,12 @@ def _is_memory(error: BaseException) -> bool:
 @cache
 def _loaded(key: registry.Key) -> Engine:
     engine: Any = registry.engine_class(key)()
-    engine.load()
+    try:
+        engine.load()
+    except (WorkerError, MemoryError):
+        raise
+    except Exception as error:  # packages or files that another worker may have
+        raise EngineUnavailable("The engine was not loaded.") from error
     return engine  # type: ignore[no-any-return]
 
 

@@ -23,6 +23,7 @@ ENGINES = ",".join(
     for operation, name in [
         ("echo", "Echo"),
         ("sleep", "Sleep"),
+        ("unready", "Unready"),
         ("progress", "Progress"),
         ("steps", "Steps"),
         ("batched", "Batched"),

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,15 @@ class Sleep(Echo):
         note(item)
         ctypes.CDLL(None).usleep(int(item.parameters["seconds"] * 1e6))
         return result("slept")
+
+
+class Unready(Echo):
+    """Needs what is not installed here."""
+
+    spec = spec("unready")
+
+    def load(self) -> None:
+        import_module("a_library_that_nobody_has")
 
 
 class Progress(Echo):

@@ -74,6 +74,16 @@ def test_message_delivered_three_times_runs_once(
     assert notes.read_text().split() == [job.job_id]
 
 
+def test_job_of_an_engine_that_this_worker_cannot_load_is_left_to_another(
+    worker: Any, platform: Any
+) -> None:
+    job = platform.job("unready")
+    worker.send(job)
+    [ended] = platform.ended(job)
+    failure = ended.report.failure
+    assert (failure.code, failure.retryable) == ("engine_unavailable", True)
+
+
 def test_progress_of_a_running_job_reaches_the_platform(
     worker: Any, platform: Any
 ) -> None:
