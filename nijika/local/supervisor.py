@@ -29,6 +29,18 @@ STEADY_S = 10.0
 """A process that ran this long before it crashed is restarted at once."""
 
 
+WORKER = "-m gpu_worker"
+PLATFORMS_OWN = (
+    "DATABASE_URL",
+    "NIJIKA_UNPOOLED_DATABASE_URL",
+    "NIJIKA_SECRET_KEY",
+    "NIJIKA_STORAGE_URL",
+    "NIJIKA_METRICS_TOKEN",
+)
+PLATFORMS_OWN_PREFIXES = ("AWS_", "NIJIKA_S3_", "NIJIKA_GITHUB_", "NIJIKA_GITLAB_")
+"""What a worker, which decodes strangers' pixels, has no use for and does not learn."""
+
+
 class Program:
     """One line of the Procfile and the process that runs it at the moment."""
 
@@ -104,7 +116,7 @@ class Supervisor:
             "exec " + program.command,
             shell=True,
             cwd=self._folder,
-            env=self._environment | {"NIJIKA_PROCESS": program.name},
+            env=self._environment_of(program),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -114,6 +126,12 @@ class Supervisor:
         threading.Thread(
             target=self._relay, args=(program, program.process), daemon=True
         ).start()
+
+    def _environment_of(self, program: Program) -> dict[str, str]:
+        given = self._environment | {"NIJIKA_PROCESS": program.name}
+        if WORKER not in program.command:
+            return given
+        return {name: value for name, value in given.items() if not _is_secret(name)}
 
     def _revive(self, program: Program) -> None:
         now = time.monotonic()
@@ -158,6 +176,11 @@ class Supervisor:
                 program.process.send_signal(number)
         except ProcessLookupError:
             pass
+
+
+def _is_secret(name: str) -> bool:
+    plain = name.removesuffix("_FILE")
+    return plain in PLATFORMS_OWN or plain.startswith(PLATFORMS_OWN_PREFIXES)
 
 
 def _why(code: int | None) -> str:

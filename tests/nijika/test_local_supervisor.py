@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -15,6 +16,14 @@ STUBBORN = (
 )
 
 
+SECRETS = {
+    "DATABASE_URL": "postgres://nijika:secret@db/nijika",
+    "NIJIKA_SECRET_KEY_FILE": "/run/secrets/key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+}
+KNOWN = f"import os; print(len({{*{json.dumps(list(SECRETS))}}} & {{*os.environ}}))"
+
+
 @pytest.fixture
 def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
     made: list[Supervisor] = []
@@ -25,7 +34,7 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
         procfile.write_text("".join(lines))
         supervisor = Supervisor(
             procfile,
-            environment=os.environ,
+            environment={**os.environ, **SECRETS},
             logs=tmp_path / "logs",
             quiet=False,
             folder=tmp_path,
@@ -82,6 +91,16 @@ def test_supervisor_keeps_each_output_in_a_log(
     logs = {name: program.log for name, program in supervisor.programs.items()}
     wait_until(lambda: all(log.exists() and log.read_text() for log in logs.values()))
     assert logs["worker"].read_text() == "there\n"
+
+
+def test_supervisor_tells_a_worker_no_secret_of_the_platform(
+    supervise: Callable[..., Supervisor],
+) -> None:
+    supervisor = supervise(web=KNOWN, worker=f"{KNOWN} # python -m gpu_worker")
+    logs = {name: program.log for name, program in supervisor.programs.items()}
+    wait_until(lambda: all(log.read_text() for log in logs.values()))
+    assert logs["web"].read_text() == f"{len(SECRETS)}\n"
+    assert logs["worker"].read_text() == "0\n"
 
 
 def pid_of(supervisor: Supervisor, name: str) -> int:
