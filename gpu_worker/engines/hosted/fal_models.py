@@ -10,10 +10,12 @@ Not tried against the service itself: a wrong argument shows as `invalid_request
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 ARGUMENTS = {"n": "num_images", "seed": "seed", "negative_prompt": "negative_prompt"}
-SINGLE = ("flux-kontext", "qwen-image-edit", "image-to-image")
+# The later Qwen-Image-Edits (2509, which fal calls plus, and 2511) take several.
+SINGLE = re.compile("flux-kontext|qwen-image-edit(?!-plus|-25)|image-to-image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ def model_of(operation: str, path: str) -> Model:
     known = MODELS[operation].get(path)
     if known is not None:
         return known
-    one = any(name in path for name in SINGLE)
+    one = SINGLE.search(path)
     return Model(title=path, members=(), pictures="image_url" if one else "image_urls")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gpu_worker import fetch
 from gpu_worker.engines.base import Input, Item
-from gpu_worker.engines.hosted import circuit, errors, pictures, wire
+from gpu_worker.engines.hosted import circuit, errors, fal_models, pictures, wire
 from gpu_worker.engines.hosted.circuit import Circuit, CircuitOpen
 from gpu_worker.engines.hosted.driving import Drive
 from gpu_worker.engines.hosted.memory import Memory
@@ -387,3 +387,20 @@ def test_pictures_go_out_upright_small_and_without_what_they_say_of_themselves(
     opened_hole = Image.open(io.BytesIO(hole))
     assert opened_hole.size == (1024, 2048)
     assert opened_hole.getchannel("A").getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "argument"),
+    [
+        ("fal-ai/qwen-image-edit/lora", "image_url"),
+        ("fal-ai/flux-kontext/dev-lora", "image_url"),
+        ("fal-ai/flux/dev/image-to-image", "image_url"),
+        ("fal-ai/qwen-image-edit-plus", "image_urls"),
+        ("fal-ai/qwen-image-edit-2509", "image_urls"),
+        ("fal-ai/flux-pro/kontext/max/multi", "image_urls"),
+    ],
+)
+def test_path_that_is_not_in_the_table_gets_its_pictures_as_its_likes_do(
+    path: str, argument: str
+) -> None:
+    assert fal_models.model_of("edit", path).pictures == argument
