@@ -80,6 +80,7 @@ application = Front(
         link_path=link_door.PATH,
         spool=Spool(
             budget_bytes=settings.SPOOL_BUDGET_BYTES,
+            memory_bytes=settings.SPOOL_MEMORY_BYTES,
             folder=Path(settings.SPOOL_FOLDER) if settings.SPOOL_FOLDER else None,
         ),
         body_limit_bytes=settings.JSON_LIMIT_BYTES,

@@ -15,12 +15,13 @@ from environ import ImproperlyConfigured
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """`fetches`: how many sources are downloaded at once. The limit of a JSON body has
-    room for an upload in base64."""
+    room for an upload in base64. `spool_memory`: for bodies that have just come."""
 
     fetches: int
     fetch_timeout: str
     upload_limit: str
     json_limit: str
+    spool_memory: str
     slots_per_core: float
 
     @property
@@ -35,6 +36,7 @@ PROFILES = {
         fetch_timeout="20s",
         upload_limit="50MB",
         json_limit="70MB",
+        spool_memory="32MB",
         slots_per_core=1,
     ),
     "high_throughput": Profile(
@@ -42,6 +44,7 @@ PROFILES = {
         fetch_timeout="15s",
         upload_limit="100MB",
         json_limit="140MB",
+        spool_memory="64MB",
         slots_per_core=2,
     ),
     "low_latency": Profile(
@@ -49,6 +52,7 @@ PROFILES = {
         fetch_timeout="10s",
         upload_limit="20MB",
         json_limit="28MB",
+        spool_memory="32MB",
         slots_per_core=1,
     ),
     "memory_efficient": Profile(
@@ -56,6 +60,7 @@ PROFILES = {
         fetch_timeout="45s",
         upload_limit="10MB",
         json_limit="14MB",
+        spool_memory="1MB",
         slots_per_core=0.5,
     ),
 }

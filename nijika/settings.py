@@ -302,6 +302,7 @@ WEB_LINK_THREADS = env.int("NIJIKA_WEB_LINK_THREADS", 2)
 WEB_PROCESSES = env.int("NIJIKA_WEB_PROCESSES", 1)
 WEB_WAITING = env.int("NIJIKA_WEB_WAITING", 512)
 SPOOL_BUDGET_BYTES = env.bytes_count("NIJIKA_SPOOL_BUDGET", "2GB")
+SPOOL_MEMORY_BYTES = env.bytes_count("NIJIKA_SPOOL_MEMORY", PROFILE.spool_memory)
 SPOOL_FOLDER = env.str("NIJIKA_SPOOL_FOLDER", "")
 MIN_UPLOAD_BYTES_PER_S = env.int("NIJIKA_MIN_UPLOAD_BYTES_PER_S", 2_000)
 # What looks at a caller's credentials before a large body of theirs is read.

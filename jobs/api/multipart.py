@@ -4,8 +4,9 @@ Django's own parser forgives: a body that is cut short, parts without a name, te
 is no UTF-8, broken transfer encodings. Each of them would silently lose something that
 a client has sent, so here each is malformed.
 
-The body is read in one pass. Where it lies in a file already, a part is a view of its
-stretch of that file; else it is kept in memory up to a megabyte, beyond it on disk.
+The body is read in one pass. Where it lies in a file or in memory already, a part is
+a view of its stretch there; else it is kept in memory up to a megabyte, beyond it on
+disk.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from django.utils.http import parse_header_parameters
 
 from nijika.errors import Malformed, TooLarge
+from nijika.held import Held
 
 CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 IN_MEMORY_BYTES = 1 << 20
@@ -76,7 +78,7 @@ def read(
 def _content(body: _Body, limit_bytes: int, files: ExitStack) -> tuple[BinaryIO, int]:
     """The content of the next part, at its beginning, and its size."""
     begin, size_bytes = body.position, 0
-    kept = None if body.descriptor is not None else files.enter_context(_spooled())
+    kept = None if body.stays else files.enter_context(_spooled())
     for piece in body.content():
         size_bytes += len(piece)
         if size_bytes > limit_bytes:
@@ -84,18 +86,13 @@ def _content(body: _Body, limit_bytes: int, files: ExitStack) -> tuple[BinaryIO,
         if kept is not None:
             kept.write(piece)
     if kept is None:
-        view = _view(cast(int, body.descriptor), begin, size_bytes)
-        return files.enter_context(view), size_bytes
+        return files.enter_context(body.view(begin, size_bytes)), size_bytes
     kept.seek(0)
     return kept, size_bytes
 
 
 def _spooled() -> BinaryIO:
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))
-
-
-def _view(descriptor: int, begin: int, size_bytes: int) -> BinaryIO:
-    return io.BufferedReader(_Stretch(descriptor, begin, size_bytes))
 
 
 class _Stretch(io.RawIOBase):
@@ -136,16 +133,28 @@ class _Body:
 
     def __init__(self, stream: BinaryIO, delimiter: bytes) -> None:
         self._stream = stream
-        self.descriptor = _descriptor_of(stream)
-        """Of the file that the body lies in; None for any other stream."""
-        self._read_bytes = 0 if self.descriptor is None else stream.tell()
+        self._memory = stream if isinstance(stream, Held) else None
+        self._descriptor = _descriptor_of(stream)
+        self._read_bytes = stream.tell() if self.stays else 0
         self._delimiter = delimiter
         # The first delimiter stands without a line break before it.
         self._held = b"\r\n"
 
     @property
+    def stays(self) -> bool:
+        """Whether the whole body is where parts of it can be read from later."""
+        return self._memory is not None or self._descriptor is not None
+
+    def view(self, begin: int, size_bytes: int) -> BinaryIO:
+        """Some bytes of a body that stays."""
+        if self._memory is not None:
+            return io.BufferedReader(self._memory.stretch(begin, size_bytes))
+        assert self._descriptor is not None
+        return io.BufferedReader(_Stretch(self._descriptor, begin, size_bytes))
+
+    @property
     def position(self) -> int:
-        """Where in its file the body goes on."""
+        """Where in its file, or in memory, the body goes on."""
         return self._read_bytes - len(self._held)
 
     def skip_opening(self) -> None:

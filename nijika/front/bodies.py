@@ -2,7 +2,9 @@
 
 - Too large is refused by the announced length, or else while reading.
 - More than `LOOK_BYTES` are read only for a caller who looks like one of ours.
-- All bodies in the house together stay within the spool's budget.
+- All bodies in the house together stay within the spool's budget. A part of it is in
+  memory, for writing a photo to disk and reading it again takes a while; what finds no
+  room there goes to disk.
 - A client that sends slower than the minimum pace is dropped; only the time that we
   wait for it counts.
 """
@@ -16,10 +18,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from nijika.errors import NijikaError, TooLarge, Unauthenticated, Unavailable
 from nijika.front.lanes import Lane
+from nijika.held import Held
 
 LOOK_BYTES = 1_000_000
 MEMORY_BYTES = 256_000
@@ -47,11 +50,14 @@ class SpoolFull(Unavailable):
 
 @dataclass(slots=True, kw_only=True)
 class Spool:
-    """Where bodies wait, and how many bytes of them there may be at once."""
+    """Where bodies wait, and how many bytes of them there may be at once: in all, and
+    in memory beside those that are small."""
 
     budget_bytes: int
+    memory_bytes: int = 0
     folder: Path | None = None
     used_bytes: int = 0
+    held_bytes: int = 0
 
     def reserve(self, size_bytes: int) -> None:
         """Raises SpoolFull, and then nothing was reserved."""
@@ -62,6 +68,16 @@ class Spool:
     def release(self, size_bytes: int) -> None:
         self.used_bytes -= size_bytes
 
+    def hold(self, size_bytes: int) -> bool:
+        """Whether there is room for so much in memory, which then is taken."""
+        if self.held_bytes + size_bytes > self.memory_bytes:
+            return False
+        self.held_bytes += size_bytes
+        return True
+
+    def let_go(self, size_bytes: int) -> None:
+        self.held_bytes -= size_bytes
+
 
 @dataclass(slots=True, kw_only=True)
 class Body:
@@ -70,12 +86,30 @@ class Body:
     spool: Spool
     file: IO[bytes] = field(default_factory=io.BytesIO)
     size_bytes: int = 0
+    held_bytes: int = 0
     on_disk: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        return self.size_bytes > MEMORY_BYTES
+
+    def hold(self) -> bool:
+        """Whether the whole body may be in memory."""
+        if self.on_disk or not self.spool.hold(self.size_bytes - self.held_bytes):
+            return False
+        self.held_bytes = self.size_bytes
+        return True
+
+    def let_go(self) -> None:
+        """It is not in memory any more. Safe to repeat."""
+        self.spool.let_go(self.held_bytes)
+        self.held_bytes = 0
 
     def close(self) -> None:
         """Give the memory or disk back. Safe to repeat."""
         self.spool.release(self.size_bytes)
         self.size_bytes = 0
+        self.let_go()
         self.file.close()
 
 
@@ -125,13 +159,14 @@ class Reader:
             body.size_bytes += len(chunk)
             pending.append(chunk)
             pending_bytes += len(chunk)
-            if pending_bytes >= WRITE_BYTES or (
-                self.complete and body.size_bytes > MEMORY_BYTES
-            ):
+            if not body.is_large or body.hold():
+                continue
+            if pending_bytes >= WRITE_BYTES or self.complete:
                 await self._write(body, pending)
+                body.let_go()
                 pending, pending_bytes = [], 0
         if pending:
-            body.file = io.BytesIO(b"".join(pending))
+            body.file = cast(IO[bytes], Held(pending))
 
     async def _next(self, received: int) -> bytes:
         loop = asyncio.get_running_loop()

@@ -150,7 +150,7 @@ class Front:
                 cut = Malformed("The body is cut short.")
                 await answer.failure(cut, closing=True)
                 return
-        lane = lane or (self._uploads if body.on_disk else self._ordinary)
+        lane = lane or (self._uploads if body.is_large else self._ordinary)
         try:
             await self._ask(scope, receive, answer, body, lane)
         finally:

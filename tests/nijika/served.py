@@ -41,7 +41,10 @@ from nijika.errors import Conflict  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
 
-SPOOL = Spool(budget_bytes=int(os.environ.get("TEST_SPOOL_BYTES", 20_000_000)))
+SPOOL = Spool(
+    budget_bytes=int(os.environ.get("TEST_SPOOL_BYTES", 20_000_000)),
+    memory_bytes=4_000_000,
+)
 closed: list[str] = []
 waits: list[str] = []
 gone: list[str] = []
@@ -211,6 +214,7 @@ def state(environ: Environ) -> Any:
         "closed_feeds": feeds.count("closed"),
         "echoed": len(echoed),
         "spooled": SPOOL.used_bytes,
+        "held": SPOOL.held_bytes,
         "threads": threading.active_count(),
     }
 

@@ -1,7 +1,9 @@
 """Huge, slow, cut and refused request bodies, and what their senders get to read."""
 
+import hashlib
 import socket
 import time
+from functools import partial
 
 import pytest
 
@@ -195,3 +197,26 @@ def test_spool_over_budget_is_503_with_retry_after(own_site: Site) -> None:
         assert read_reply(connection).json["size"] == 7 * MB + 1
         connection.close()
     until(lambda: own_site.get("/state").json["spooled"] == 0)
+
+
+def has(site: Site, **wanted: int) -> bool:
+    state = site.get("/state").json
+    return {name: state[name] for name in wanted} == wanted
+
+
+def test_what_finds_no_room_in_memory_goes_to_disk(own_site: Site) -> None:
+    """4 MB of bodies in memory: of two with 3 MB one, and none of 5 MB."""
+    held = [own_site.connect() for _ in range(2)]
+    for connection, spooled in zip(held, (3 * MB, 6 * MB), strict=True):
+        connection.sendall(head(3 * MB + 1, "X-API-Key: good") + b"x" * 3 * MB)
+        until(partial(has, own_site, spooled=spooled, held=3 * MB))
+
+    large = own_site.send("POST", "/api/echo", b"y" * 5 * MB, {"X-API-Key": "good"})
+
+    assert large.json["sha256"] == hashlib.sha256(b"y" * 5 * MB).hexdigest()
+    for connection in held:
+        connection.sendall(b"z")
+        wanted = hashlib.sha256(b"x" * 3 * MB + b"z").hexdigest()
+        assert read_reply(connection).json["sha256"] == wanted
+        connection.close()
+    until(partial(has, own_site, spooled=0, held=0))

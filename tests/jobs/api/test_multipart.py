@@ -2,12 +2,15 @@
 
 import io
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import BinaryIO, cast
 
 import pytest
 
 from jobs.api import multipart
 from nijika.errors import TooLarge
+from nijika.held import Held
 
 
 @pytest.fixture
@@ -45,15 +48,29 @@ def test_content_is_whole_however_it_comes(content: bytes) -> None:
         assert (part.name, part.filename) == ("image", "f")
 
 
+def on_disk(content: bytes) -> BinaryIO:
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+    file.write(content)
+    return file
+
+
+def in_memory(content: bytes) -> BinaryIO:
+    chunks = [content[at : at + 999] for at in range(0, len(content), 999)]
+    return cast(BinaryIO, Held(chunks))
+
+
+@pytest.mark.parametrize("spool", [on_disk, in_memory])
 @pytest.mark.parametrize(
     "content", [b"", b"\r\n--a--", bytes(200_000), b"\r\n" * 40_000]
 )
-def test_part_of_a_file_is_a_view_of_it(content: bytes) -> None:
+def test_part_of_a_file_is_a_view_of_it(
+    content: bytes, spool: Callable[[bytes], BinaryIO]
+) -> None:
     before, between = b"thrown away", b"\r\n--b\r\n"
     one = form_of(content).removesuffix(b"\r\n--b--\r\n")
+    two = form_of(b"second").removeprefix(b"--b\r\n")
     with ExitStack() as files:
-        file = files.enter_context(tempfile.TemporaryFile())
-        file.write(before + one + between + form_of(b"second").removeprefix(b"--b\r\n"))
+        file = files.enter_context(spool(before + one + between + two))
         file.seek(len(before))
         first, second = multipart.read(
             file, b"b", part_limit_bytes=1 << 20, files=files
