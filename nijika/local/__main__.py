@@ -43,7 +43,7 @@ nijika runs at {stack.url} (Ctrl-C stops it)
   pages  {stack.url}/sign-in{_who(stack)}
   key    {stack.key}
   docs   {stack.url}/api/v1/docs
-
+{_data(stack)}
   curl -s {stack.url}/api/v1/jobs -H 'Authorization: Bearer {stack.key}' \\
        -F operation=removebg -F image=@{demo.PHOTO.relative_to(demo.ROOT)}
 """,
@@ -53,6 +53,11 @@ nijika runs at {stack.url} (Ctrl-C stops it)
 
 def _who(stack: Stack) -> str:
     return "  (choose who you are there)" if stack.provider else ""
+
+
+def _data(stack: Stack) -> str:
+    """Root's database has another uid, which cannot enter every checkout."""
+    return f"  data   {stack.elsewhere} (PostgreSQL's)\n" if stack.elsewhere else ""
 
 
 def _port() -> int | None:

@@ -26,6 +26,8 @@ def main() -> int:
     print("Starting PostgreSQL, Redis, web, control, fetcher, worker …", flush=True)
     with Stack(quiet=True) as stack:
         print(f"Up after {time.monotonic() - began:.1f} s at {stack.url}", flush=True)
+        if stack.elsewhere:
+            print(f"PostgreSQL's data are in {stack.elsewhere}", flush=True)
         before = stack.get("/api/v1/account", key=stack.key)
         job = _wait_for_end(stack, _submit(stack))
         folder = stack.folder / "demo"

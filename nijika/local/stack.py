@@ -150,6 +150,12 @@ class Stack:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)
 
+    @property
+    def elsewhere(self) -> Path | None:
+        """Where the database's data and log are, if not in the stack's own folder."""
+        home = self.postgres.log.parent if self.postgres else self.folder
+        return None if home.is_relative_to(self.folder) else home
+
     def _free_port(self) -> int:
         """The port that was asked for, else any. Raises StackFailed if it is taken."""
         wanted = self._port or int(self._given.get("NIJIKA_PORT") or 0)
