@@ -58,6 +58,7 @@ class Hosted(OnDevice):
 
     @classmethod
     def available(cls) -> Unavailable:
+        options.check()
         return "" if options.key_of(cls.name()) else "provider_key_missing"
 
     @staticmethod

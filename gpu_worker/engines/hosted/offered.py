@@ -75,6 +75,7 @@ class _Compatible(_OpenAI):
 
     @classmethod
     def available(cls) -> Unavailable:
+        options.check()
         if not (options.compatible_url() and options.compatible_model()):
             return "provider_key_missing"
         return super().available()

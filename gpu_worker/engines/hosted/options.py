@@ -14,6 +14,11 @@ KEYS = {
 """By provider, the variables that may hold the owner's key, the first found counts."""
 
 
+def check() -> None:
+    """Raises SettingsError for settings that cannot be read: before a worker begins."""
+    timeout_s(), poll_s(), circuit_pause_s()
+
+
 def key_of(provider: str) -> str:
     """The owner's key, or ""."""
     return next((key for name in KEYS[provider] if (key := text(name, ""))), "")

@@ -7,9 +7,11 @@ from typing import Any
 
 from gpu_worker.contract import EngineSpec
 from gpu_worker.engines import parameters
+from gpu_worker.engines.hosted import options
 from gpu_worker.engines.parameters import edit, generate, output
 
-RUN_LIMIT_S = 300.0
+ENDING_S = 60.0
+"""What a run may take beside the provider's time: reading, fetching, encoding."""
 LICENCE = "the provider's terms"
 MEMBERS = ("prompt", "angle", "scene", "width", "height")
 """What all of them honour, of what the operation has; a size by bringing the result to
@@ -28,7 +30,7 @@ def spec(operation: str, engine: str, *members: str, **rest: Any) -> EngineSpec:
         "parameters": parameters.schema(properties, _rules(operation)),
         "images": module.IMAGES,
         "results": generate.MOST_RESULTS if "n" in members else 1,
-        "run_limit_s": RUN_LIMIT_S,
+        "run_limit_s": options.timeout_s() + ENDING_S,
         "licence": LICENCE,
         "extra": "remote",
     }

@@ -9,6 +9,8 @@ import pytest
 
 from gpu_worker.engines.birefnet.engine import Removebg as BiRefNet
 from gpu_worker.engines.fastsam.engine import FastSam
+from gpu_worker.engines.hosted.offered import CompatibleEdit, FalGenerate, GoogleEdit
+from gpu_worker.engines.hosted.specs import ENDING_S, spec
 from gpu_worker.engines.onnx_matte.engine import Removebg as Onnx
 from gpu_worker.engines.qwen import settings as qwen
 from gpu_worker.engines.qwen.edit import Edit
@@ -32,6 +34,9 @@ from gpu_worker.settings import SettingsError
         (BiRefNet, "NIJIKA_BIREFNET_REMOTE_CODE", "/srv/weights"),
         (FastSam, "NIJIKA_FASTSAM_SIZE", "large"),
         (Upscale, "NIJIKA_UPSCALE_TILE", "big"),
+        (GoogleEdit, "NIJIKA_PROVIDER_TIMEOUT", "240"),
+        (CompatibleEdit, "NIJIKA_PROVIDER_POLL", "often"),
+        (FalGenerate, "NIJIKA_PROVIDER_CIRCUIT_PAUSE", "10"),
         (Onnx, "NIJIKA_ONNX_SIZE", "large"),
         (Onnx, "NIJIKA_ONNX_MEAN", "0.5"),
         (Onnx, "NIJIKA_ONNX_STD", "a,b,c"),
@@ -65,3 +70,11 @@ def test_warm_up_on_a_cpu_is_small_unless_its_sizes_are_named(
     assert qwen.warm_sizes("cpu") == (qwen.SMALL,)
     monkeypatch.setenv("NIJIKA_QWEN_WARM_UP", "first")
     assert qwen.warm_sizes("cpu") == ((1328, 1328),)
+
+
+def test_run_at_a_provider_may_take_as_long_as_the_provider_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert spec("edit", "google").run_limit_s == 240 + ENDING_S
+    monkeypatch.setenv("NIJIKA_PROVIDER_TIMEOUT", "10m")
+    assert spec("edit", "google").run_limit_s == 600 + ENDING_S
