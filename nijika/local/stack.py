@@ -37,6 +37,14 @@ USER = "you@example.org"
 TRUE = ("true", "on", "ok", "y", "yes", "1")
 STOP_EACH_S = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+RATES = (
+    "NIJIKA_RATE_PER_KEY",
+    "NIJIKA_RATE_EDITS",
+    "NIJIKA_RATE_PER_ADDRESS",
+    "NIJIKA_RATE_HEALTH",
+    "NIJIKA_RATE_SIGN_IN",
+    "NIJIKA_RATE_PER_PERSON",
+)
 
 
 STOP = threading.Event()
@@ -210,7 +218,7 @@ class Stack:
             "NIJIKA_LINK_URL": f"http://{link}/internal/link",
             "NIJIKA_BROKER_URL": redis,
             "NIJIKA_WORKER_GRACE": "3s",
-            "NIJIKA_RATE_LIMITS": "false",
+            **_limits(self._given | self._settings),
             "NIJIKA_UNFINISHED_PER_USER": "0",
             "PYTHONUNBUFFERED": "1",
         }
@@ -299,6 +307,15 @@ class Stack:
         values |= {"NIJIKA_URL": self.url, "NIJIKA_API_KEY": self.key}
         lines = [f"{n}={shlex.quote(v)}\n" for n, v in sorted(values.items())]
         servers.write_private(self.folder / "env", "".join(lines))
+
+
+def _limits(chosen: Mapping[str, str]) -> dict[str, str]:
+    """On one's own machine only those rates are limited that one has set."""
+    if chosen.get("NIJIKA_RATE_LIMITS"):
+        return {}
+    if not any(chosen.get(name) for name in RATES):
+        return {"NIJIKA_RATE_LIMITS": "false"}
+    return dict.fromkeys(RATES, "off")
 
 
 def _sole_stack(path: Path) -> TextIO:
