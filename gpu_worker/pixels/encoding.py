@@ -3,6 +3,7 @@ half of the time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,13 @@ FULL_COLOUR_QUALITY = 90
 # no larger; an AVIF gains nothing from more effort, a WebP nothing beyond 2.
 PNG = {"compression": 4, "filter": "up"}
 WEBP_EFFORT, AVIF_EFFORT, GIF_EFFORT = 2, 0, 3
+
+
+# What encoders say of pixels that are as they should be. That of AVIF has several words
+# for it, and takes about 20 bytes a pixel.
+_NO_MEMORY = re.compile(
+    r"out of memory|allocat|encoder plugin generated", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,8 @@ def encode(
     read back (and the file is written several times faster). Where the format cannot
     move, `frames` are left out. `subsample`: whether a JPEG below quality 90 has its
     colours at half the size, as is usual. `icc` says what the pixels are in,
-    `metadata` is the EXIF and XMP to write.
+    `metadata` is the EXIF and XMP to write. Raises MemoryError, also where an encoder
+    says in words of its own that it got none.
     """
     if kind == "jpeg" and not (icc or metadata or progressive):
         return _plain_jpeg(pixels, quality or QUALITY["jpeg"], subsample=subsample)
@@ -68,8 +77,14 @@ def encode(
     options = _options(kind, quality, lossless=lossless, progressive=progressive)
     if kind == "jpeg" and not subsample:
         options["subsample_mode"] = "off"
+    try:
+        data = getattr(image, _SAVE[kind])(keep=kept, **options)
+    except libvips.Error as error:
+        if _NO_MEMORY.search(str(error)):
+            raise MemoryError from error
+        raise
     return Encoded(
-        data=getattr(image, _SAVE[kind])(keep=kept, **options),
+        data=data,
         content_type=CONTENT_TYPES[kind],
         width_px=pixels.shape[1],
         height_px=pixels.shape[0],

@@ -46,6 +46,22 @@ for path in sys.argv[1:]:
 """
 
 
+ENCODER = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from gpu_worker import pixels
+shown = np.zeros((5000, 5000, 3), np.uint8)
+pixels.encode(shown[:16, :16], sys.argv[1])
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 150 * 10**6,) * 2)
+try:
+    pixels.encode(shown, sys.argv[1])
+except MemoryError:
+    print("MemoryError")
+"""
+
+
 def decode(*paths: Path, **environment: str) -> list[dict[str, Any]]:
     """What came out for each file, and what the child had used until then."""
     command = [sys.executable, "-c", DECODER, *map(str, paths)]
@@ -145,6 +161,16 @@ def test_a_large_png_that_is_to_be_small_is_never_whole_in_memory(tmp_path):
     before, after = (json.loads(line) for line in child.stdout.splitlines())
     assert after["outcome"] == [40, 60, 3]
     assert after["peak_mb"] - before["peak_mb"] < 40  # the bitmap has 72
+
+
+def test_an_encoder_without_memory_is_no_failure_of_the_engine():
+    child = subprocess.run(
+        [sys.executable, "-c", ENCODER, "avif"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout.strip() == "MemoryError"
 
 
 def test_files_cut_short_are_refused_or_filled_and_never_crash(tmp_path):
