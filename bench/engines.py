@@ -43,6 +43,12 @@ class Noop:
         return [(result,) for _ in batch]
 
 
+class Single(Noop):
+    """Does nothing, for one job at a time, as most engines work."""
+
+    spec = _spec("single")
+
+
 class Sleep(Noop):
     """Does nothing for 50 ms."""
 

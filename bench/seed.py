@@ -18,7 +18,7 @@ def main(count: int) -> None:
     from jobs import engines
 
     engines.announce([PARK])
-    for operation in ("noop", "sleep", "park"):
+    for operation in ("noop", "single", "sleep", "park"):
         Price.objects.update_or_create(
             operation=operation, engine="", defaults={"credits": Decimal("0.01")}
         )

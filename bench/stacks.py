@@ -99,8 +99,8 @@ def nijika(
     settings = {
         "DATABASE_URL": postgres.url,
         "NIJIKA_WORKER_ENGINES": "noop/bench=bench.engines:Noop,"
-        "sleep/bench=bench.engines:Sleep",
-        "NIJIKA_DEFAULT_ENGINES": "noop=bench,sleep=bench,park=bench",
+        "single/bench=bench.engines:Single,sleep/bench=bench.engines:Sleep",
+        "NIJIKA_DEFAULT_ENGINES": "noop=bench,single=bench,sleep=bench,park=bench",
         **(more or {}),
     }
     with Stack(folder=folder, settings=settings, quiet=True) as stack:

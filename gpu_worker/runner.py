@@ -2,6 +2,8 @@
 
 - All assignments of a message are claimed in one call; reading the inputs begins
   meanwhile; an engine starts only after the grant.
+- Jobs of a message whose engine takes one at a time do not wait for each other: each
+  runs as soon as it is read and a lane is free.
 - The end of a run is given to the link and not waited for.
 - A run that was claimed ahead and does not get its turn within a third of its limit is
   handed back: its clock has been running since the grant.
@@ -59,6 +61,8 @@ from gpu_worker.standing import Standing
 logger = logging.getLogger("gpu_worker.runner")
 
 LEAST_PATIENCE_S = 0.25
+MOST_THREADS = 10_000
+"""More than there are ever jobs at once: a thread is made when none is idle."""
 LAST_STEP_S = 3.0
 """What a run on a device gets beyond its limit to notice by itself that it is over."""
 
@@ -119,6 +123,7 @@ class Runner:
         self._works: dict[Run, Work] = {}
         # One random part per process and a count: a claim is unique, and the
         # operating system is not asked for random bytes for each.
+        self._helpers = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="job")
         self._token, self._claims = secrets.token_hex(8), count(1)
 
     def take(self, message: Message) -> None:
@@ -201,8 +206,7 @@ class Runner:
             self._finish(works[0], claims[0])
         else:
             # A thread for each, since those of one batch wait for each other.
-            with ThreadPoolExecutor(len(works)) as helpers:
-                list(helpers.map(self._finish, works, claims))
+            list(self._helpers.map(self._finish, works, claims))
 
     def _run_of(self, assignment: Assignment) -> Run:
         claim = f"{self._token}-{next(self._claims)}"
@@ -361,10 +365,13 @@ class Runner:
             extra=extra or {},
         )
         work.errand, work.batcher = errand, batcher
-        if do == "run":
+        if do != "run":
+            batcher.offer(errand)
+        elif company.together > 1:
             work.has_mustered = True
             work.muster.offer(batcher, errand)
         else:
+            self._drop_out(work)
             batcher.offer(errand)
         if work.stopped:  # `_stop` may have come before there was an errand
             batcher.stop(errand)
@@ -398,9 +405,14 @@ class Runner:
             work.errand.handed_back = handed_back
             work.batcher.stop(work.errand)
 
-    def _forget(self, work: Work) -> None:
+    def _drop_out(self, work: Work) -> None:
+        """Its run goes into no batch of its message's, or has."""
         if not work.has_mustered:
+            work.has_mustered = True
             work.muster.drop_out()
+
+    def _forget(self, work: Work) -> None:
+        self._drop_out(work)
         work.leave()
         with self._changed:
             self._works.pop(work.run, None)

@@ -1,8 +1,9 @@
 """How this worker's engines stand: their states and usual times, and what of that the
 platform has not been told yet.
 
-An engine that has run stays `hot` for five minutes. Times are running means, told at
-most every few seconds: a report is never held up for them.
+An engine that has run stays `hot` for five minutes. Times are running means, told
+every few seconds; at once where the platform knows none yet, or one that is much too
+short: how much work it sends together depends on them. No report is held up for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from gpu_worker.contract import EngineState, Measure, Readiness
 HOT_S = 300.0
 WEIGHT = 0.3
 MEASURES_EVERY_S = 5.0
+NOTHING_MS = 10
+"""Between times that are so near each other there is no difference worth a word."""
 MESSAGE_LIMIT_CHARACTERS = 200
 
 Key = tuple[str, str]
@@ -47,6 +50,7 @@ class Standing:
     _engines: dict[Key, _Engine] = field(default_factory=dict)
     _measures: dict[tuple[Key, int], Measure] = field(default_factory=dict)
     _new: set[tuple[Key, int]] = field(default_factory=set)
+    _known_ms: dict[tuple[Key, int], int] = field(default_factory=dict)
     _told: tuple[EngineState, ...] = ()
     _measured_at: float = 0.0
 
@@ -90,6 +94,7 @@ class Standing:
         with self._lock:
             states = tuple(_shown(one, now) for one in self._engines.values())
             due = now >= self._measured_at + MEASURES_EVERY_S
+            due = due or any(self._is_urgent(place) for place in self._new)
             new = sorted(self._new) if due else []
             return Tidings(
                 states=() if states == self._told else states,
@@ -104,8 +109,14 @@ class Standing:
                 self._measured_at = time.monotonic()
             for one in tidings.measures:
                 place = ((one.operation, one.engine), one.size_mp)
+                self._known_ms[place] = one.share_ms
                 if self._measures[place] is one:
                     self._new.discard(place)
+
+    def _is_urgent(self, place: tuple[Key, int]) -> bool:
+        known_ms = self._known_ms.get(place)
+        share_ms = self._measures[place].share_ms
+        return known_ms is None or share_ms > 2 * known_ms + NOTHING_MS
 
 
 def _mean(usual: int | None, new: float) -> int:

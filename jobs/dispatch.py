@@ -11,6 +11,10 @@ remembered that a decision needs: another copy goes on from the rows.
   gathers into batches while all are busy, and a slot never waits for control. Without
   a live worker nothing is dispatched; one that still loads its engines has no slots.
 - Whose turn it is, `jobs.dispatching.picking` decides: fewest in flight first.
+- When more wait than there are messages to send, jobs travel together: as many as their
+  engine takes at once, or, where it takes one at a time, as many as are done within a
+  moment by what the workers measured (`jobs.dispatching.packing`). Each has a claim, a
+  run and an end of its own; a message only spares its jobs hops.
 - `dispatched_at` is committed before publishing. What the broker lost in between is
   published again (`_again`). Copies are harmless: a claim is granted once.
 - A broker that does not answer is asked for its queue's depth before rows are taken, so

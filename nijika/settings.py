@@ -252,6 +252,8 @@ IDEMPOTENCY_S = env.seconds("NIJIKA_IDEMPOTENCY", "48h")
 # Dispatch (jobs.dispatch) and the other loops of control
 REPUBLISH_AFTER_S = env.seconds("NIJIKA_REPUBLISH_AFTER", "2s")
 REPUBLISH_BACKOFF_S = env.seconds("NIJIKA_REPUBLISH_BACKOFF", "30s")
+# Jobs of engines that take one at a time share a message up to so much work.
+MESSAGE_WORK_S = env.seconds("NIJIKA_MESSAGE_WORK", "50ms")
 POLL_S = env.seconds("NIJIKA_POLL", "1s")
 REAP_S = env.seconds("NIJIKA_REAP", "1s")
 SWEEP_S = env.seconds("NIJIKA_SWEEP", "60s")

@@ -1,7 +1,7 @@
 """Engines that misbehave on purpose, for workers that tests start.
 
 Each is an operation of its own, switched on by `SETTINGS` below; none reads pixels.
-`Deadly` kills its whole worker, the others do what their names say.
+`Deadly` and `Fatal` kill their whole worker, the others do what their names say.
 """
 
 from __future__ import annotations
@@ -87,6 +87,30 @@ class Deadly:
         return dot(item)
 
 
+class Fatal:
+    """In a child, one job at a time, each `seconds` long; one with `poison` kills the
+    worker itself."""
+
+    placement: ClassVar[Placement] = "child"
+    spec: ClassVar[EngineSpec] = spec(
+        "fatal",
+        parameters=parameters(
+            poison={"type": "boolean", "default": False},
+            seconds={"type": "number", "default": 0},
+        ),
+    )
+
+    def load(self) -> None: ...
+
+    def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:
+        for item in batch:
+            note_start(item)
+            time.sleep(item.parameters["seconds"])
+            if item.parameters["poison"]:
+                os.kill(os.getppid(), signal.SIGKILL)
+        return [dot(item) for item in batch]
+
+
 class Hostile:
     """What a bad decoder does to its process: `hang` in C, `eat` memory, `crash`."""
 
@@ -147,6 +171,7 @@ class Stuck:
 OPERATIONS = {
     "sleep": Sleep,
     "deadly": Deadly,
+    "fatal": Fatal,
     "hostile": Hostile,
     "stuck": Stuck,
 }

@@ -15,7 +15,7 @@ PRICE = Decimal("0.0100")
 
 
 class SubmitJob(serializers.Serializer):
-    operation = serializers.ChoiceField(["noop", "sleep", "park"])
+    operation = serializers.ChoiceField(["noop", "single", "sleep", "park"])
     parameters = serializers.JSONField(default=dict)
     metadata = serializers.JSONField(default=dict)
 

@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from gpu_worker.contract import SANDBOX, Assignment, InputFile, Step, from_json
 from jobs.accepting import sandbox
-from jobs.dispatching.picking import Candidate, Taken
+from jobs.dispatching.picking import MOST_TOGETHER, Candidate, Taken
 from jobs.storage import store
+
+
+@dataclass(slots=True)
+class _Load:
+    """The jobs of one message: one batch, or short jobs of any engines."""
+
+    ids: list[UUID]
+    work_ms: float
+
+    def takes(self, one: Candidate) -> bool:
+        """Whether this one may come along, by its kind."""
+        if one.batch_size > 1:
+            return len(self.ids) < one.batch_size
+        return (
+            len(self.ids) < MOST_TOGETHER
+            and self.work_ms + _ms(one) <= settings.MESSAGE_WORK_S * 1000
+        )
+
+    def add(self, one: Candidate) -> None:
+        self.ids.append(one.id)
+        self.work_ms += _ms(one)
 
 
 def pack(candidates: Sequence[Candidate]) -> list[list[UUID]]:
     """Share the candidates, in their order, among at most `room` messages.
 
-    Only when there are more than messages do several travel together: those of one
-    engine, up to its batch size, evenly spread over the messages.
+    Only when there are more than messages do several travel together, evenly spread
+    over the messages: those of one engine, up to its batch size; or of engines that
+    take one job at a time, as many as are done within a moment (`MESSAGE_WORK_S`).
     """
     if not candidates:
         return []
     room = candidates[0].room
     even = -(-len(candidates) // room)
-    messages: list[list[UUID]] = []
-    open_messages: dict[tuple[str, str], list[UUID]] = {}
+    messages: list[_Load] = []
+    open_messages: dict[tuple[str, str] | None, _Load] = {}
     for one in candidates:
-        size = 1 if one.alone else min(one.batch_size, even)
-        kind = (one.operation, one.engine)
-        message = open_messages.get(kind)
-        if message is not None and not one.alone and len(message) < size:
-            message.append(one.id)
+        kind = (one.operation, one.engine) if one.batch_size > 1 else None
+        load = open_messages.get(kind)
+        if load and not one.alone and len(load.ids) < even and load.takes(one):
+            load.add(one)
         elif len(messages) < room:
-            messages.append([one.id])
-            if not one.alone:
+            messages.append(_Load([one.id], _ms(one)))
+            if not one.alone and messages[-1].takes(one):
                 open_messages[kind] = messages[-1]
-    return messages
+    return [load.ids for load in messages]
+
+
+def _ms(one: Candidate) -> float:
+    """What a job is expected to take; at least one, since times are rounded."""
+    return inf if one.share_ms is None else max(1, one.share_ms)
 
 
 def by_message(taken: Sequence[Taken]) -> list[list[Taken]]:

@@ -16,16 +16,19 @@ from uuid import UUID
 from django.conf import settings
 from psycopg.rows import class_row
 
-from gpu_worker.contract import SPARE_RUNS
+from gpu_worker.contract import SIZES_MP, SPARE_RUNS
 from jobs.database.unpooled import Connection
 from jobs.ids import new_ids
 
 MOST_DOUBLINGS = 8
+MOST_TOGETHER = 16
+"""Of the jobs that share a message for being short, each with a run of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A waiting job whose turn it is, and how many of its kind may travel together."""
+    """A waiting job whose turn it is, and how many of its kind share a run. `share_ms`
+    is what such a job takes of its engine's time; None where that is not measured."""
 
     id: UUID
     operation: str
@@ -35,6 +38,7 @@ class Candidate:
     room: int
     window: int
     beside: int = 0
+    share_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +163,7 @@ def _of(queue: str) -> dict[str, Any]:
         "queue": queue,
         "gone_s": settings.WORKER_GONE_S,
         "long_ms": settings.CLAIM_AHEAD_S * 1000,
+        "message_ms": settings.MESSAGE_WORK_S * 1000,
     }
 
 
@@ -199,6 +204,30 @@ CASE WHEN slots = 0 THEN 0 WHEN (
 ) > %(long_ms)s THEN slots + 1 ELSE 2 * slots + 1 END
 """
 
+# The class of a job's size, as the workers measure by it (`gpu_worker.stages`).
+_SIZE_MP = f"""
+CASE {" ".join(f"WHEN pixels <= {size}000000 THEN {size}" for size in SIZES_MP[:-1])}
+  ELSE {SIZES_MP[-1]} END
+"""
+
+_PIXELS = """
+greatest(
+  coalesce((inputs->0->>'width_px')::numeric * (inputs->0->>'height_px')::numeric, 0),
+  CASE WHEN jsonb_typeof(parameters->'width') = 'number'
+        AND jsonb_typeof(parameters->'height') = 'number'
+    THEN (parameters->>'width')::numeric * (parameters->>'height')::numeric
+    ELSE 0 END
+)
+"""
+
+# How many of its shortest jobs one message may hold.
+_SHORT = f"""
+SELECT max(least({MOST_TOGETHER}, %(message_ms)s / greatest(share_ms, 1)))::int
+FROM jobs_enginepace AS pace JOIN jobs_engine AS known
+  ON known.operation = pace.operation AND known.name = pace.engine
+WHERE known.queue = %(queue)s
+"""
+
 # What runs on a worker that is gone takes no room from the others. A user's jobs beyond
 # the window's size cannot be chosen, nor can those of users beyond as many.
 _PICK_FROM = f"""
@@ -210,9 +239,9 @@ in_flight AS MATERIALIZED (
          (SELECT name, incarnation FROM live))
 ),
 room AS MATERIALIZED (
-  SELECT size, messages, beside, greatest(0, messages) * (
-           SELECT coalesce(max((spec->>'batch_size')::int), 1) FROM jobs_engine
-           WHERE queue = %(queue)s) AS jobs
+  SELECT size, messages, beside, greatest(0, messages) * greatest(1, ({_SHORT}), (
+           SELECT max((spec->>'batch_size')::int) FROM jobs_engine
+           WHERE queue = %(queue)s)) AS jobs
   FROM ({{ROOM}}) AS counted
 ),
 waiting (user_id, first_id) AS (
@@ -232,21 +261,30 @@ users AS (
   SELECT waiting.user_id, coalesce(busy.jobs, 0) AS jobs
   FROM waiting LEFT JOIN busy USING (user_id)
   ORDER BY coalesce(busy.jobs, 0), first_id LIMIT (SELECT jobs FROM room)
+),
+chosen AS (
+  SELECT first_ones.*, users.jobs + first_ones.place AS turn
+  FROM users CROSS JOIN LATERAL (
+    SELECT *, row_number() OVER (ORDER BY id) AS place
+    FROM (SELECT id, operation, engine, alone, inputs, parameters FROM jobs_job
+          WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}}
+            AND user_id = users.user_id
+          ORDER BY id LIMIT (SELECT jobs FROM room)) AS of_one
+  ) AS first_ones
+  ORDER BY turn, id LIMIT (SELECT jobs FROM room)
 )
 SELECT chosen.id, chosen.operation, chosen.engine, chosen.alone,
        coalesce((jobs_engine.spec->>'batch_size')::int, 1) AS batch_size,
        (SELECT messages::int FROM room) AS room,
        (SELECT size::int FROM room) AS window,
-       (SELECT beside::int FROM room) AS beside
-FROM users CROSS JOIN LATERAL (
-  SELECT id, operation, engine, alone, row_number() OVER (ORDER BY id) AS place
-  FROM (SELECT id, operation, engine, alone FROM jobs_job
-        WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}} AND user_id = users.user_id
-        ORDER BY id LIMIT (SELECT jobs FROM room)) AS first_ones
-) AS chosen
+       (SELECT beside::int FROM room) AS beside, share_ms
+FROM (SELECT *, {_PIXELS} AS pixels FROM chosen) AS chosen
 LEFT JOIN jobs_engine
   ON jobs_engine.operation = chosen.operation AND jobs_engine.name = chosen.engine
-ORDER BY users.jobs + chosen.place, chosen.id LIMIT (SELECT jobs FROM room)
+LEFT JOIN jobs_enginepace AS pace
+  ON pace.operation = chosen.operation AND pace.engine = chosen.engine
+  AND pace.size_mp = {_SIZE_MP}
+ORDER BY turn, chosen.id
 """
 
 _COUNTED = f"""

@@ -46,6 +46,20 @@ def test_run_that_takes_longer_is_handed_back(worker: Any, platform: Any) -> Non
     assert platform.jobs[job.job_id].report is None
 
 
+def test_jobs_of_a_message_that_have_not_ended_are_handed_back(
+    worker: Any, platform: Any
+) -> None:
+    jobs = [platform.job("sleep", parameters={"seconds": 0.6}) for _ in range(6)]
+    worker.send(*jobs)
+    wait_until(lambda: "succeeded" in [platform.jobs[j.job_id].status for j in jobs])
+    assert worker.stop() == 0
+    statuses = [platform.jobs[job.job_id].status for job in jobs]
+    ended, returned = statuses.count("succeeded"), statuses.count("queued")
+    assert ended + returned == 6
+    assert min(ended, returned) > 0
+    assert platform.happened["handed back"] == returned
+
+
 def test_message_that_was_not_claimed_returns_to_the_broker(
     start_worker: Any, platform: Any
 ) -> None:

@@ -1,11 +1,15 @@
 """A message's way through a real worker process, when all goes well."""
 
 import hashlib
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gpu_worker.contract import InputFile
 from tests.gpu_worker.platform import message, wait_until
 
 
@@ -144,6 +148,68 @@ def test_hanging_item_of_a_batch_fails_alone(worker: Any, platform: Any) -> None
     ended = platform.ended(bad, *good)
     assert ended[0].report.failure.code == "limit_exceeded"
     assert [job.report.failure for job in ended[1:]] == [None] * 3
+
+
+def test_message_of_several_single_jobs_is_claimed_at_once_and_run_one_by_one(
+    worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    jobs = [platform.job("echo", parameters={"notes": str(notes)}) for _ in range(9)]
+    for _ in range(3):  # also what is delivered again
+        worker.send(*jobs)
+    assert {job.status for job in platform.ended(*jobs)} == {"succeeded"}
+    wait_until(lambda: platform.happened["refused"] == 18)
+    assert sorted(notes.read_text().split()) == sorted(job.job_id for job in jobs)
+    assert granted_in_order(platform)[0] == sorted(job.job_id for job in jobs)
+
+
+def test_crashing_one_of_several_single_jobs_costs_no_other(
+    worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    bad = platform.job("misbehave", parameters={"do": "segfault"})
+    good = [platform.job("echo", parameters={"notes": str(notes)}) for _ in range(4)]
+    worker.send(*good[:2], bad, *good[2:])
+    ended = platform.ended(bad, *good)
+    assert ended[0].report.failure.code == "engine_failed"
+    assert [job.report.failure for job in ended[1:]] == [None] * 4
+    assert len(notes.read_text().split()) == 4
+
+
+def test_stopped_one_of_several_single_jobs_never_begins(
+    worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    values = {"seconds": 0.8, "notes": str(notes)}
+    jobs = [platform.job("sleep", parameters=values) for _ in range(4)]
+    worker.send(*jobs)
+    wait_until(notes.exists)
+    [first] = notes.read_text().split()
+    stopped, *others = sorted(jobs, key=lambda job: job.job_id == first)
+    platform.to_stop.add(stopped.job_id)
+    assert {job.status for job in platform.ended(*others)} == {"succeeded"}
+    time.sleep(0.3)
+    assert set(notes.read_text().split()) == {job.job_id for job in others}
+
+
+def test_single_job_whose_input_is_late_delays_no_other_of_its_message(
+    start_worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    worker = start_worker(NIJIKA_WORKER_SCRATCH=str(tmp_path))
+    with slow_input() as late:
+        waits = platform.job("echo", inputs=(late,))
+        quick = [platform.job("echo") for _ in range(3)]
+        worker.send(waits, *quick)
+        platform.ended(*quick, timeout_s=10)
+        assert platform.jobs[waits.job_id].report is None
+
+
+@contextmanager
+def slow_input() -> Iterator[InputFile]:
+    """An input that a server keeps for itself: it accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/input"
+        yield InputFile(role="image", location=url)
 
 
 def test_job_that_travels_alone_shares_the_worker_with_nothing(

@@ -61,6 +61,27 @@ def test_times_are_means_and_a_batch_is_shared(engines: Standing) -> None:
     assert (told.size_mp, told.run_ms, told.share_ms) == (4, 1100, 138)
 
 
+def test_first_time_of_a_size_is_told_at_once(engines: Standing) -> None:
+    engines.took(KEY, size_mp=1, run_ms=10, together=1)
+    engines.told(engines.tidings())
+    engines.took(KEY, size_mp=1, run_ms=10, together=1)
+    engines.took(KEY, size_mp=4, run_ms=30, together=1)
+    assert {one.size_mp for one in engines.tidings().measures} == {1, 4}
+    engines.told(engines.tidings())
+    engines.took(KEY, size_mp=4, run_ms=30, together=1)
+    assert engines.tidings().measures == ()
+
+
+def test_runs_that_have_become_much_longer_are_told_at_once(engines: Standing) -> None:
+    engines.took(KEY, size_mp=1, run_ms=1, together=1)
+    engines.told(engines.tidings())
+    engines.took(KEY, size_mp=1, run_ms=20, together=1)
+    assert engines.tidings().measures == ()
+    engines.took(KEY, size_mp=1, run_ms=100, together=1)
+    [told] = engines.tidings().measures
+    assert told.share_ms == 35
+
+
 def test_times_are_told_now_and_then(
     engines: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
+from gpu_worker import stages
 from gpu_worker.contract import Step, to_json
 from jobs import dispatch, lifecycle
 from jobs.database import unpooled
@@ -267,6 +268,121 @@ def test_pack_never_mixes_engines_nor_shares_a_lone_jobs_message() -> None:
     packed = packing.pack([some[0], lone, *some[1:]])
     assert [len(message) for message in packed] == [2, 1, 2]
     assert packed[1] == [lone.id]
+
+
+# Short jobs of engines that take one at a time
+
+
+@pytest.mark.parametrize(
+    ("waiting", "share_ms", "sizes"),
+    [
+        (3, 1, [1, 1, 1]),  # nothing waits, so nothing is gained by waiting
+        (7, 1, [3, 3, 1]),
+        (60, 1, [16, 16, 16]),
+        (60, 0, [16, 16, 16]),  # times are rounded
+        (60, 10, [5, 5, 5]),
+        (60, 26, [1, 1, 1]),
+        (60, None, [1, 1, 1]),  # nobody knows how long they take
+    ],
+)
+def test_short_jobs_share_a_message_up_to_a_moments_work(
+    settings: Settings, waiting: int, share_ms: int | None, sizes: list[int]
+) -> None:
+    settings.MESSAGE_WORK_S = 0.05
+    some = candidates(waiting, room=3, size=1, share_ms=share_ms)
+    assert [len(message) for message in packing.pack(some)] == sizes
+
+
+def test_short_jobs_of_several_engines_share_and_others_do_not() -> None:
+    short = candidates(4, room=3, size=1, share_ms=1)
+    other = candidates(4, room=3, size=1, share_ms=1, engine="other")
+    [alone] = candidates(1, room=3, size=1, share_ms=1, alone=True)
+    [long] = candidates(1, room=3, size=1, share_ms=60)
+    packed = packing.pack([short[0], alone, long, *other[:2], *short[1:]])
+    assert [len(message) for message in packed] == [3, 1, 1]
+
+
+def measured(share_ms: int, *, size_mp: int = 1) -> None:
+    EnginePace.objects.create(
+        operation="removebg",
+        engine="classical",
+        size_mp=size_mp,
+        run_ms=share_ms,
+        share_ms=share_ms,
+    )
+
+
+def test_deep_queue_of_short_jobs_travels_together(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(1)
+    measured(10)
+    jobs = queued(person("owner"), 20)
+    dispatcher.turn()
+    assert [len(message.assignments) for message in broker.messages()] == [5, 5, 5]
+    assert broker.job_ids() == [job.pk for job in jobs[:15]]
+
+
+def test_jobs_of_a_size_that_nobody_measured_travel_alone(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(1)
+    measured(1, size_mp=4)
+    queued(person("owner"), 20)
+    dispatcher.turn()
+    assert [len(message.assignments) for message in broker.messages()] == [1, 1, 1]
+
+
+def test_short_jobs_that_met_a_dead_worker_travel_alone(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=2)
+    batching(1)
+    measured(1)
+    jobs = queued(person("owner"), 20)
+    Job.objects.filter(pk__in=[jobs[1].pk, jobs[2].pk]).update(alone=True, losses=1)
+    dispatcher.turn()
+    lone = [m for m in broker.messages() if any(a.alone for a in m.assignments)]
+    assert [[one.job_id for one in message.assignments] for message in lone] == [
+        [str(jobs[1].pk)],
+        [str(jobs[2].pk)],
+    ]
+
+
+def test_users_take_turns_also_within_messages(
+    dispatcher: Dispatcher, broker: Broker
+) -> None:
+    worker(slots=1)
+    batching(1)
+    measured(10)
+    many = queued(person("many"), 40)
+    few = queued(person("few"), 3)
+    dispatcher.turn()
+    order = [job.pk for pair in zip(many, few, strict=False) for job in pair]
+    assert broker.job_ids() == order + [job.pk for job in many[3:12]]
+
+
+@pytest.mark.parametrize("size", [(10, 10), (1000, 1000), (2001, 2001), (9000, 9000)])
+@pytest.mark.parametrize("asked", [{}, {"width": 1500, "height": 900}, {"width": 1.5}])
+def test_size_of_a_job_is_that_which_its_worker_measures(
+    size: tuple[int, int], asked: dict[str, Any]
+) -> None:
+    width_px, height_px = size
+    [job] = queued(person("owner"))
+    [image] = job.inputs
+    image |= {"width_px": width_px, "height_px": height_px}
+    for inputs in ([], [image]):
+        Job.objects.filter(pk=job.pk).update(inputs=inputs, parameters=asked)
+        with unpooled.connect("test") as session:
+            [taken] = picking.take(session, [[job.pk]])
+            [[size_mp]] = session.execute(
+                f"SELECT {picking._SIZE_MP} FROM"
+                f" (SELECT {picking._PIXELS} AS pixels FROM jobs_job) AS job"
+            ).fetchall()
+            picking.give_back(session, [taken])
+        assert size_mp == stages.size_mp(packing.assignment(taken))
 
 
 def test_deep_queue_of_a_batching_engine_travels_in_batches(

@@ -110,7 +110,8 @@ def crowd(million: list[int]) -> Iterator[Connection]:
 
 
 def plan(session: Connection, query: str, **more: Any) -> dict[str, Any]:
-    values = {"queue": "cpu", "gone_s": settings.WORKER_GONE_S, "long_ms": 2000} | more
+    values = {"queue": "cpu", "gone_s": settings.WORKER_GONE_S, "long_ms": 2000}
+    values |= {"message_ms": 50} | more
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}"
     row = psycopg.ClientCursor(session).execute(explain, values).fetchone()
     assert row is not None
