@@ -20,11 +20,16 @@ SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Defaults that go together. `nijika.profiles` has the platform's part of each."""
+    """Defaults that go together. `nijika.profiles` has the platform's part of each.
+
+    `spares_memory`: a picture is not decoded with its whole file in memory, which would
+    be a little faster.
+    """
 
     slots_per_core: float
     storage_timeout: str
     storage_connections: int
+    spares_memory: bool = False
 
 
 PROFILES = {
@@ -36,7 +41,10 @@ PROFILES = {
         slots_per_core=1, storage_timeout="10s", storage_connections=25
     ),
     "memory_efficient": Profile(
-        slots_per_core=0.5, storage_timeout="45s", storage_connections=10
+        slots_per_core=0.5,
+        storage_timeout="45s",
+        storage_connections=10,
+        spares_memory=True,
     ),
 }
 """By `NIJIKA_PROFILE`. A variable that is set itself beats the profile."""

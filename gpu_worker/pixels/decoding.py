@@ -1,11 +1,10 @@
 """A file as pixels: uint8, RGB or RGBA, sRGB, upright, the first frame unless asked.
 
 Pillow reads the header and most formats. OpenCV decodes a JPEG that is to be much
-smaller: to the very pixels that Pillow makes, in nine tenths of the time and three
-quarters of the memory. libvips decodes what it does faster and line by line: other
-JPEG, PNG, and WebP that is to be made smaller. What is to be made smaller is made so
-while it is decoded, so that the whole bitmap never is in memory where the format allows
-that.
+smaller, to the very pixels that Pillow makes, in less time. libvips decodes what it
+does faster and line by line: other JPEG, PNG, and WebP that is to be made smaller. What
+is to be made smaller is made so while it is decoded, so that the whole bitmap never is
+in memory where the format allows that.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from gpu_worker import settings
 from gpu_worker.errors import LimitExceeded
 from gpu_worker.picture import Picture
 from gpu_worker.pixels import colours, header, libvips
@@ -42,6 +42,8 @@ SMALL_SHRINK = 4
 # Down to this share of a side a cubic does it in a quarter of Lanczos' time, and nearly
 # as close to what Lanczos makes of the whole photo (47.3, 48.1 dB; at 0.6 44, 50 dB).
 NEARLY = 0.75
+# A JPEG of more is not all in memory while it is decoded.
+MOST_WHOLE_BYTES = 16_000_000
 _MOST_EXIF_BYTES = 65_000
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))\d')
 
@@ -144,11 +146,18 @@ def _reduced(source: Path | bytes, image: Image.Image, shrink: int) -> Pixels | 
     if kind is None or not _has_end(image):
         return None
     flags = kind | _REDUCED[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
-    if isinstance(source, bytes):
-        made = cv2.imdecode(np.frombuffer(source, np.uint8), flags)
-        is_it = made is not None and made.shape[1::-1] == image.size
-        return np.asarray(made, np.uint8) if is_it else None
-    return _into(_blank(image), source, flags)
+    if isinstance(source, Path) and _is_read_in_pieces(source):
+        return _into(_blank(image), source, flags)
+    data = np.fromfile(source, np.uint8) if isinstance(source, Path) else source
+    made = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    is_it = made is not None and made.shape[1::-1] == image.size
+    return np.asarray(made, np.uint8) if is_it else None
+
+
+def _is_read_in_pieces(source: Path) -> bool:
+    """From a file that is all in memory the decoder takes a sixteenth less time, and
+    twice the memory."""
+    return settings.profile().spares_memory or source.stat().st_size > MOST_WHOLE_BYTES
 
 
 # By how much smaller, as flags that go with any kind of colours.

@@ -169,9 +169,11 @@ def test_a_picture_is_reduced_while_it_is_decoded_to_what_is_enough(kind):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("shrink", [4, 8])
 @pytest.mark.parametrize("trailer", [b"", b"what phones put behind"])
+@pytest.mark.parametrize("profile", ["default", "memory_efficient"])
 def test_a_reduced_jpeg_has_the_pixels_that_pillow_makes(
-    mode, shrink, trailer, tmp_path
+    mode, shrink, trailer, profile, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("NIJIKA_PROFILE", profile)
     data = _file(_noise(800, 600).convert(mode), "JPEG") + trailer
     size = 800 // shrink, 600 // shrink
     with Image.open(io.BytesIO(data)) as image:
@@ -185,7 +187,11 @@ def test_a_reduced_jpeg_has_the_pixels_that_pillow_makes(
 
 
 @pytest.mark.parametrize("broken", ["cut short", "a scan of no component"])
-def test_a_damaged_jpeg_is_refused_also_where_it_is_reduced(broken, tmp_path):
+@pytest.mark.parametrize("profile", ["default", "memory_efficient"])
+def test_a_damaged_jpeg_is_refused_also_where_it_is_reduced(
+    broken, profile, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NIJIKA_PROFILE", profile)
     data = bytearray(_file(_noise(800, 600), "JPEG"))
     if broken == "cut short":
         del data[-2000:]

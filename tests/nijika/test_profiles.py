@@ -80,7 +80,7 @@ def test_a_profile_has_room_for_an_upload_in_base64() -> None:
             for text in (profile.upload_limit, profile.json_limit)
         )
         assert body > upload * 4 / 3
-    assert len(fields(profiles.Profile)) == 5
+    assert len(fields(profiles.Profile)) == 6
 
 
 def test_a_name_that_there_is_not_stops_the_start(
