@@ -107,7 +107,8 @@ class Manner:
     """How an old system refuses: statuses for whole kinds of errors, `types` by code,
     and members that all its refusals have.
 
-    `no_image` is for a file in no format that is read here. `says_200`: what concerns
+    `no_image` is for a file in no format that is read here, `beyond` for an image that
+    would become too large, where nothing else has a limit. `says_200`: what concerns
     the image or the work, and not the caller, is said in a body with `success: false`.
     """
 
@@ -116,6 +117,7 @@ class Manner:
     no_image: int = 400
     unreachable: int
     failed: int
+    beyond: int | None = None
     types: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, Any] = field(default_factory=dict)
     says_200: bool = False
@@ -142,6 +144,8 @@ class Manner:
             return self.bad_image
         if isinstance(error, UnsupportedImage):
             return self.no_image
+        if error.code == "limit_exceeded" and self.beyond is not None:
+            return self.beyond
         if error.code in BAD_REQUESTS:
             return self.bad_request
         if error.code in UNREACHABLE:
@@ -165,7 +169,12 @@ def _old_field(name: str, old_names: Mapping[str, str]) -> str:
 
 
 SINGLES = Manner(
-    bad_request=400, bad_image=400, no_image=415, unreachable=500, failed=502
+    bad_request=400,
+    bad_image=400,
+    no_image=415,
+    unreachable=500,
+    failed=502,
+    beyond=400,
 )
 EDITING = Manner(
     bad_request=400,
@@ -190,9 +199,16 @@ EDITING = Manner(
 )
 
 
-def gateway(service: str, *, bad_request: int = 422, says_200: bool = False) -> Manner:
+def gateway(
+    service: str,
+    *,
+    bad_request: int = 422,
+    beyond: int | None = None,
+    says_200: bool = False,
+) -> Manner:
     """The gateway before the old system's services."""
     return Manner(
+        beyond=beyond,
         bad_request=bad_request,
         bad_image=400,
         unreachable=503,
@@ -206,4 +222,4 @@ def gateway(service: str, *, bad_request: int = 422, says_200: bool = False) -> 
 GENERATION = gateway("generation")
 MASKS = gateway("segmentation", bad_request=400)
 DETECTION = gateway("segmentation", bad_request=400, says_200=True)
-UTILITIES = gateway("image-utils")
+UTILITIES = gateway("image-utils", beyond=400)

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.flows.house import House, eventually, house
-from tests.flows.old_clients import OldClient, opened, photo, spot_mask, text
+from tests.flows.old_clients import (
+    OldClient,
+    encoded,
+    opened,
+    photo,
+    spot_mask,
+    text,
+)
 
 PHOTO = photo()
 SIZE = opened(PHOTO).size
@@ -197,6 +205,17 @@ def test_upscale_refuses_what_no_engine_here_does(live: OldClient) -> None:
     ]:
         answer = live.form("/api/upscale", [("image", PHOTO)], **fields)
         assert fields_of_400(answer) == {field}
+
+
+def test_photo_too_large_to_be_upscaled_is_the_senders_to_shrink(
+    live: OldClient,
+) -> None:
+    large = encoded(Image.new("RGB", (2000, 1500)), "PNG")
+    answer = live.form("/api/upscale", [("image", large)], scale="6")
+    refused(answer, 400, "limit_exceeded")
+    sizes = {"width": "7000", "dpr": "8", "enlarge": "true"}
+    answer = live.form("/api/image-utils/resize", [("image", large)], **sizes)
+    refused(answer, 400, "limit_exceeded")
 
 
 # Rows 53, 54, 57, 58: /edit and /providers
