@@ -1,6 +1,7 @@
 """Finding and cutting out a photo's subject without a trained model, by OpenCV alone.
 
 pieces     a small picture as superpixels
+paths      how each of them is connected to the borders
 cues       what speaks for and against each of them
 fitted     how much each cue counts
 subject    which pixels are the subject: a mask at a small size; search: how it got

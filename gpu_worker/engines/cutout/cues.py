@@ -4,7 +4,8 @@ Each cue is one number; none of them decides. How much each counts is fitted
 (`fitted`). The first cues look at the picture alone: how a colour connects to the
 border (after Wei et al., ECCV 2012), how common it is there and in the middle, how it
 contrasts, where it is, whether it is in focus, and whether it is a colour that
-backgrounds like to have. The second look again with a first opinion in hand.
+backgrounds like to have. Some count as well by their rank in the picture, and by what
+they are around a superpixel. The second look again with a first opinion in hand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.engines.cutout import paths
 from gpu_worker.engines.cutout.pieces import Floats, Indices, Pieces, distances
 
 COLOUR_SIGMA = 8.0
@@ -20,13 +22,47 @@ FOCUS_SIGMA = 10.0
 OPINION_SIGMA = 7.0
 NEAR_SIGMA = 0.2
 RARE = 0.002
+NEAREST = 3
+# What counts by its rank in the picture too, and what around a superpixel.
+RANKED = (
+    "to border",
+    "to farther side",
+    "to bottom",
+    "contrast",
+    "common at sides",
+    "common in middle",
+    "common at sides with focus",
+    "common in middle with focus",
+    "sharp",
+    "lightness",
+    "chroma",
+    "texture",
+    "connected area",
+    "cut by borders",
+    "contrast to background",
+    "steepest to border",
+    "spread of colour",
+)
+AROUND = (
+    "to border",
+    "to farther side",
+    "common at sides",
+    "common in middle",
+    "sharp",
+    "skin",
+    "contrast to background",
+)
+RANKED_AGAIN = ("opinion", "colours", "neighbours", "cut 0", "cut 1")
+AROUND_AGAIN = ("colours", "cut 0", "cut 1")
 
 Mask = NDArray[np.bool_]
 
 
 def first(pieces: Pieces) -> dict[str, Floats]:
     """The cues of the picture alone, by name, one number per superpixel each."""
-    return _connections(pieces) | _commonness(pieces) | _places(pieces) | _looks(pieces)
+    found = paths.cues(pieces) | _commonness(pieces) | _nearest(pieces)
+    found |= _compactness(pieces) | _places(pieces) | _looks(pieces)
+    return found | _ranks(found, RANKED) | _around(found, AROUND, pieces)
 
 
 def second(pieces: Pieces, opinion: Floats, masks: list[Mask]) -> dict[str, Floats]:
@@ -50,37 +86,12 @@ def second(pieces: Pieces, opinion: Floats, masks: list[Mask]) -> dict[str, Floa
         found[f"colours of cut {number}"] = _sides_of(
             alike, areas * share, areas * (1 - share)
         )
-    return found
+    return found | _ranks(found, RANKED_AGAIN) | _around(found, AROUND_AGAIN, pieces)
 
 
 def table(cues: dict[str, Floats]) -> Floats:
     """The cues side by side: (superpixels, cues)."""
     return np.stack(list(cues.values()), axis=1).astype(np.float32)
-
-
-def _connections(pieces: Pieces) -> dict[str, Floats]:
-    """The least change of colour on the way to each border."""
-    paths = _paths(pieces)
-    top, left, right, bottom = (
-        np.log1p(paths[:, side].min(axis=1))
-        for side in (pieces.top, pieces.left, pieces.right, pieces.bottom)
-    )
-    return {
-        "to border": np.minimum(np.minimum(top, left), right),
-        "to bottom": bottom,
-        "to nearer side": np.minimum(left, right),
-        "to farther side": np.maximum(left, right),
-    }
-
-
-def _paths(pieces: Pieces) -> Floats:
-    steps = np.where(pieces.neighbours, pieces.apart, np.inf).astype(np.float32)
-    usual = np.float32(steps.min(axis=1).mean())
-    paths = np.maximum(steps - usual, 0)
-    np.fill_diagonal(paths, 0)
-    for middle in range(len(paths)):
-        np.minimum(paths, paths[:, middle, None] + paths[middle], out=paths)
-    return paths
 
 
 def _commonness(pieces: Pieces) -> dict[str, Floats]:
@@ -106,6 +117,36 @@ def _commonness(pieces: Pieces) -> dict[str, Floats]:
     }
 
 
+def _nearest(pieces: Pieces) -> dict[str, Floats]:
+    """The distance to the nearest colours of each border, and to the neighbours'."""
+    beside = pieces.neighbours.astype(np.float32)
+    edge = (beside * pieces.apart).sum(axis=1) / (beside.sum(axis=1) + 1e-6)
+    borders = {
+        "top": pieces.top,
+        "left": pieces.left,
+        "right": pieces.right,
+        "bottom": pieces.bottom,
+    }
+    found = {"edge": np.log1p(edge)}
+    for name, border in borders.items():
+        nearest = np.sort(pieces.apart[:, border], axis=1)[:, :NEAREST]
+        found[f"unlike {name}"] = np.log1p(nearest.mean(axis=1))
+    return found
+
+
+def _compactness(pieces: Pieces) -> dict[str, Floats]:
+    """Where a colour's centre is and how far it spreads: a subject's is compact."""
+    weights = np.exp(-(pieces.apart**2) / (2 * COLOUR_SIGMA**2)) * pieces.areas
+    weights /= weights.sum(axis=1)[:, None]
+    centre = weights @ pieces.places
+    variance = (weights @ pieces.places**2 - centre**2).sum(axis=1)
+    return {
+        "spread of colour": np.sqrt(np.maximum(variance, 0)),
+        "colour beside": np.abs(centre[:, 0] - 0.5) * 2,
+        "colour below": centre[:, 1] - 0.5,
+    }
+
+
 def _middle(places: Floats) -> Floats:
     x, y = places.T
     return np.exp(-((x - 0.5) ** 2) / (2 * 0.2**2) - (y - 0.52) ** 2 / (2 * 0.22**2))
@@ -121,12 +162,19 @@ def _places(pieces: Pieces) -> dict[str, Floats]:
     at_sides, at_bottom = np.zeros_like(beside), np.zeros_like(beside)
     at_sides[pieces.sides] = 1
     at_bottom[pieces.bottom] = 1
+    x, y = pieces.places.T
+    to_corner = np.minimum(np.hypot(x, y), np.hypot(1 - x, y))
     return {
         "beside": beside,
         "below": below,
         "off centre": np.hypot(beside, 2 * below),
         "at sides": at_sides,
         "at bottom": at_bottom,
+        "beside squared": beside**2,
+        "below squared": below**2,
+        "beside and below": beside * below,
+        "near centre": np.exp(-2 * beside**2 - 8 * (y - 0.52) ** 2),
+        "to upper corner": np.minimum(to_corner, 0.5),
     }
 
 
@@ -142,11 +190,33 @@ def _looks(pieces: Pieces) -> dict[str, Floats]:
         "sharp": focus,
         "texture": pieces.texture,
         "lightness": lightness / 100,
+        "lightness squared": (lightness / 100 - 0.5) ** 2,
         "chroma": np.hypot(red, yellow) / 50,
+        "red": red / 50,
+        "yellow": yellow / 50,
         "skin": skin * (lightness > 20),
         "plants": plants,
         "sky": sky,
     }
+
+
+def _ranks(found: dict[str, Floats], names: tuple[str, ...]) -> dict[str, Floats]:
+    """The same as shares of the picture's superpixels that have less: -0.5 to 0.5."""
+    return {f"rank of {name}": _rank(found[name]) for name in names}
+
+
+def _rank(values: Floats) -> Floats:
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return (ranks / max(1, len(values) - 1) - 0.5).astype(np.float32)
+
+
+def _around(
+    found: dict[str, Floats], names: tuple[str, ...], pieces: Pieces
+) -> dict[str, Floats]:
+    """The means over a superpixel's neighbours and theirs."""
+    beside = pieces.neighbours.astype(np.float32)
+    beside /= beside.sum(axis=1)[:, None] + 1e-6
+    return {f"{name} around": beside @ (beside @ found[name]) for name in names}
 
 
 def _logit(share: Floats) -> Floats:

@@ -96,6 +96,14 @@ def find(rgb: Pixels) -> Subject:
     return Subject(mask=whole, confidence=sure, route="cues")
 
 
+def opinion(rgb: Pixels) -> Floats:
+    """How likely each pixel of an RGB picture is its subject, 0 to 1, at a small size:
+    what the picture alone says, before any cut."""
+    _, lab, focus = prepared(rgb)
+    parts = pieces.find(lab, focus)
+    return spread(fitted.likelihood(cues.first(parts), fitted.models()["first"]), parts)
+
+
 def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:
     """The picture at the working size, the same in CIE Lab, and its focus there."""
     middle = shrink(rgb, pieces.FOCUS_SIDE_PX)

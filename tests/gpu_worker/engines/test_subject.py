@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gpu_worker import pixels
-from gpu_worker.engines.cutout import cues, fitted, pieces, subject
+from gpu_worker.engines.cutout import cues, fitted, paths, pieces, subject
 from gpu_worker.pixels import Pixels
 from tests.gpu_worker.engines.pictures import LEMUR, PHOTOS
 
@@ -73,8 +73,25 @@ def test_every_cue_has_a_weight_and_no_weight_is_without_a_cue():
         parts, np.full(len(parts.areas), 0.5, np.float32), [lab[..., 0] > 25] * 2
     )
     models = fitted.models()
-    assert {*first, "offset"} == set(models["first"])
-    assert {*first, *second, "offset"} == set(models["second"])
+    assert set(first) == set(models["first"].lines)
+    assert {*first, *second} == set(models["second"].lines)
+
+
+def test_what_an_outline_encloses_is_farther_from_the_border_than_what_it_does_not():
+    lab = np.full((120, 120, 3), (60, 0, 0), np.float32)
+    lab[40:80, 40:80] = (30, 40, 20)
+    parts = pieces.find(lab, np.zeros((120, 120), np.float32))
+    inside = parts.mean_of(lab[..., 1]) > 30
+    found = paths.cues(parts)
+    for name in ("to border", "steepest to border", "contrast to background"):
+        assert found[name][inside].min() > found[name][~inside].max()
+    assert found["cut by borders"][inside].max() < found["cut by borders"].max()
+
+
+def test_a_line_bends_where_it_is_said_to():
+    line = fitted.Line(slope=1, bends=((0.5, -1),))
+    told = line.of(np.array([0, 0.5, 2], np.float32))
+    assert told.tolist() == [0, 0.5, 0.5]
 
 
 def test_a_picture_in_one_piece_or_two_colours_is_no_error():
