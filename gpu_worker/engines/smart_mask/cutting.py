@@ -37,6 +37,11 @@ BORDER, LOWER_BORDER = 6.0, 12.0
 # Nearer the middle of a box is likelier: log odds from there to its outline.
 BOX_ODDS, BOX_SLOPE = 0.6, 3.0
 
+# Who points once into the image's subject mostly means it: log odds for what is as
+# salient as the place that was pointed at. Who points again has been misunderstood.
+SALIENT_ODDS, MOST_SALIENT = 1.0, 2.5
+CLEARLY = 1.5
+
 # A guiding mask this compact and large is painted over the object; else it is strokes
 # that lie within the object.
 PAINTED_DEPTH, PAINTED_SHARE = 0.2, 0.01
@@ -220,7 +225,23 @@ class _View:
             return PAINT_ODDS * (2 * self.pieces.share(self.guide) - 1)
         if self._box is not None:
             odds += BOX_ODDS * BOX_SLOPE * (1 - self._from_middle())
+        elif self.guide is None and len(self._points) == 1:
+            odds += self._as_salient()
         return odds
+
+    def _as_salient(self) -> Floats:
+        """The image's subject is likely where it was pointed at, and unlikely where
+        something else was."""
+        size = self.shape[1], self.shape[0]
+        likely = self.pieces.share(cv2.resize(self._source.salient, size))
+        seen = likely[self._at(on_object=True)]
+        pointed = float(np.clip(CLEARLY * (2 * seen.mean() - 1), -1, 1))
+        odds = np.log((likely + 0.02) / (1.02 - likely)).clip(
+            -MOST_SALIENT, MOST_SALIENT
+        )
+        if pointed < 0:  # beside the subject there may be anything
+            odds = np.maximum(odds, 0)
+        return (SALIENT_ODDS * pointed * odds).astype(np.float32)
 
     def _from_middle(self) -> Floats:
         """0 in the middle of the box, 1 on the ellipse that fills it."""

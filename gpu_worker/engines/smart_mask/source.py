@@ -15,9 +15,10 @@ from pathlib import Path
 import cv2
 
 from gpu_worker import pixels
+from gpu_worker.engines.cutout import subject
 from gpu_worker.engines.cutout.subject import shrink
 from gpu_worker.engines.smart_mask import pieces
-from gpu_worker.engines.smart_mask.pieces import Pieces
+from gpu_worker.engines.smart_mask.pieces import Floats, Pieces
 from gpu_worker.pixels import Pixels, header
 
 MIDDLE_SIDE_PX = 1280
@@ -39,6 +40,11 @@ class Source:
     def pieces(self) -> Pieces:
         """The superpixels of the whole image."""
         return pieces.of(work_size(self.rgb))
+
+    @cached_property
+    def salient(self) -> Floats:
+        """How likely each pixel is the image's subject, 0 to 1, at a small size."""
+        return subject.opinion(self.rgb)
 
 
 _kept: OrderedDict[bytes, Source] = OrderedDict()

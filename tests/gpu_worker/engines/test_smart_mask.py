@@ -31,9 +31,9 @@ CAR = PHOTOS / "car_concept_with_person.jpg"
 
 # (photo, accepted alpha, point, box, least overlap by the point, least by the box)
 PROMPTS = [
-    (LEMUR, "animal_lemur_fur", [339, 275], [156, 63, 530, 440], 0.88, 0.96),
-    (TIGER, "animal_white_tiger", [378, 410], [68, 196, 916, 573], 0.81, 0.88),
-    (PERSON, "person_arms_raised", [233, 268], [87, 45, 396, 399], 0.69, 0.93),
+    (LEMUR, "animal_lemur_fur", [339, 275], [156, 63, 530, 440], 0.96, 0.96),
+    (TIGER, "animal_white_tiger", [378, 410], [68, 196, 916, 573], 0.84, 0.88),
+    (PERSON, "person_arms_raised", [233, 268], [87, 45, 396, 399], 0.80, 0.93),
     (CAR, "car_concept_with_person", [131, 235], [33, 160, 382, 289], 0.81, 0.81),
 ]
 GREEN, RED, BLUE = (40, 120, 60), (210, 40, 30), (40, 60, 200)
