@@ -198,12 +198,14 @@ class ResultFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a run failed: a code of the API, a text for its owner, whether to retry, and
-    not before how many seconds have gone by."""
+    not before how many seconds have gone by. `put_off`: nothing was tried, so that the
+    run does not count among those that a job gets."""
 
     code: str
     message: str
     retryable: bool = False
     retry_after_s: float = 0.0
+    put_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

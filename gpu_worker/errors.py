@@ -13,6 +13,7 @@ class WorkerError(Exception):
     code = "engine_failed"
     retryable = False
     retry_after_s = 0.0
+    put_off = False
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").splitlines()[0]
@@ -23,6 +24,7 @@ class WorkerError(Exception):
             message=str(self),
             retryable=self.retryable,
             retry_after_s=self.retry_after_s,
+            put_off=self.put_off,
         )
 
 

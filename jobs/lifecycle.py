@@ -414,6 +414,7 @@ def _failures(reports: Sequence[Report]) -> dict[str, Any]:
         ],
         "codes": [one.code for one in failures],
         "waits_s": [one.retry_after_s for one in failures],
+        "put_off": [one.put_off for one in failures],
     }
 
 
@@ -599,17 +600,20 @@ _SUCCEED = _transition(
 
 _SAID_FAILURES = """unnest(
         %(jobs)s::uuid[], %(attempts)s::int[], %(claims)s::text[],
-        %(errors)s::jsonb[], %(codes)s::text[], %(waits_s)s::float8[]
-    ) AS said (id, attempt, claim, error, code, wait_s)"""
+        %(errors)s::jsonb[], %(codes)s::text[], %(waits_s)s::float8[],
+        %(put_off)s::bool[]
+    ) AS said (id, attempt, claim, error, code, wait_s, put_off)"""
 
+# A job that was put off has lost no try; its age alone ends it.
 _RETRY = _transition(
     f"""UPDATE jobs_job AS job
-    SET {_REQUEUED}, failures = job.failures + 1,
+    SET {_REQUEUED}, failures = job.failures + (NOT said.put_off)::int,
         not_before = clock_timestamp() + make_interval(secs => greatest(
             %(backoff_s)s::float8 * 2 ^ job.failures, said.wait_s
         ))
     FROM {_SAID_FAILURES}
-    WHERE {_THIS_RUN} AND job.failures + 1 < %(max_failures)s::int""",
+    WHERE {_THIS_RUN}
+        AND (said.put_off OR job.failures + 1 < %(max_failures)s::int)""",
     "requeued",
     reason="said.code",
     attempt="job.attempt",

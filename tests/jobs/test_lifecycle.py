@@ -276,6 +276,29 @@ def test_retry_comes_not_before_the_provider_wants_it(
     assert left_s == pytest.approx(waits_s, abs=0.5)
 
 
+def test_job_that_is_put_off_has_lost_no_try(user: User, worker: TestWorker) -> None:
+    """It ends by its age; what it tries in between counts as ever."""
+    [job] = submit(user)
+
+    def fails(attempt: int, *, put_off: bool) -> Job:
+        run = worker.start(job, attempt)
+        said = failure(run, "provider_unavailable", retryable=True)
+        assert said.failure
+        worker.report(replace(said, failure=replace(said.failure, put_off=put_off)))
+        return Job.objects.get(pk=job)
+
+    for attempt in range(1, 6):
+        row = fails(attempt, put_off=True)
+        assert (row.status, row.failures) == ("queued", 0)
+    for attempt in (6, 7):
+        row = fails(attempt, put_off=False)
+    assert (row.status, row.failures) == ("queued", 2)
+    row = fails(8, put_off=True)
+    assert (row.status, row.failures) == ("queued", 2)
+    assert fails(9, put_off=False).status == "failed"
+    check_books()
+
+
 def lose(job: UUID) -> None:
     lease_ends(job)
     assert reaping.reap() == {str(job)}

@@ -6,7 +6,7 @@ through; its outcome closes the circuit or doubles the pause.
 
 Whose quota is used up waits alone, for as long as the provider says (`Retry-After`),
 and is not asked for meanwhile. Whoever is not let through is told how long to wait, and
-so is the job that opened the circuit: it is not tried again before.
+has lost no try by it. The job that opened the circuit is not tried again before either.
 
 Each worker process has its own, for all of its slots: n of them may send a provider
 that is down n times as many requests.
@@ -56,11 +56,11 @@ class Circuit:
         with self._lock:
             now = self._clock()
             if (left_s := self._rests.get(payer, now) - now) > 0:
-                raise ProviderRateLimited(retry_after_s=_spread(left_s))
+                raise _put_off(ProviderRateLimited(), left_s)
             if self._failures < FAILURES:
                 return
             if (left_s := self._open_until - now) > 0:
-                raise CircuitOpen(retry_after_s=_spread(left_s))
+                raise _put_off(CircuitOpen(), left_s)
             self._open_until = now + self._pause_s
 
     def heard(self, error: HostedError | None, payer: str = "") -> None:
@@ -106,5 +106,7 @@ class Circuits:
             return self._circuits[key]
 
 
-def _spread(seconds: float) -> float:
-    return seconds * random.uniform(1, 1 + SPREAD)
+def _put_off(error: HostedError, left_s: float) -> HostedError:
+    error.put_off = True
+    error.retry_after_s = left_s * random.uniform(1, 1 + SPREAD)
+    return error

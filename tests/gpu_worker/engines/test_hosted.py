@@ -264,7 +264,9 @@ def test_whose_quota_is_used_up_waits_alone_and_as_long_as_the_provider_says() -
     found.check("another")
     with pytest.raises(errors.ProviderRateLimited) as refused:
         found.check("one")
-    assert 60 <= refused.value.failure().retry_after_s <= 75
+    told = refused.value.failure()
+    assert told.put_off
+    assert 60 <= told.retry_after_s <= 75
     now[0] += 60
     found.check("one")
 
@@ -274,10 +276,12 @@ def test_who_is_not_let_through_is_told_for_how_long() -> None:
     for _ in range(circuit.FAILURES - 1):
         found.heard(errors.ProviderUnavailable())
     found.heard(last)
-    assert last.failure().retry_after_s == 10
+    assert (last.failure().retry_after_s, last.failure().put_off) == (10, False)
     with pytest.raises(CircuitOpen) as refused:
         found.check()
-    assert 9 < refused.value.failure().retry_after_s <= 12.5
+    told = refused.value.failure()
+    assert told.put_off
+    assert 9 < told.retry_after_s <= 12.5
 
 
 def test_provider_that_asks_for_more_time_than_the_pause_gets_it() -> None:
