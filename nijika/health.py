@@ -7,10 +7,13 @@ most once a second however many ask, and says nothing that a stranger may not kn
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -38,7 +41,7 @@ Services = dict[str, dict[str, Any]]
 def ready(request: HttpRequest) -> HttpResponse:
     """200 while the database answers, else 503."""
     try:
-        with connection.cursor() as cursor:
+        with _in_time(), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except Error as error:
         raise Unavailable() from error
@@ -111,8 +114,9 @@ def _overall(services: Services) -> str:
 def _in_database() -> Services:
     """The database itself, and what it knows of control and workers."""
     try:
-        loops = control_signs.living()
-        workers = _workers_by_queue()
+        with _in_time():
+            loops = control_signs.living()
+            workers = _workers_by_queue()
     except Error:
         loops, workers = set(), {}
         services = {"database": _service(is_up=False)}
@@ -127,6 +131,29 @@ def _in_database() -> Services:
         service = _service(is_up=count > 0 or may_be_none)
         services[f"queue:{queue}"] = service | {"workers": count}
     return services
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Cut the connection of a database that does not answer in time: one that hangs
+    keeps no limit of its own, and hears no cancelling. Raises Error."""
+    if connection.connection is not None and connection.connection.closed:
+        connection.close()
+    connection.ensure_connection()
+    # Of our own: the connection's number may be another's by the time it is cut.
+    line = socket.socket(fileno=os.dup(connection.connection.fileno()))
+    watch = threading.Timer(ASK_TIMEOUT_S, _cut, [line])
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        line.close()
+
+
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):  # it has ended meanwhile
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _of_loops(needed: Collection[str], living: Collection[str]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
+import os
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from unittest.mock import patch
@@ -58,6 +61,33 @@ def test_health_without_a_live_worker_is_degraded(settings: Settings) -> None:
     assert services()["overall"] == "degraded"
     settings.SCALE_TO_ZERO_QUEUES = ["cpu"]
     assert services()["overall"] == "healthy"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_that_hangs_counts_as_away(client: Client) -> None:
+    """Its connections stay open and say nothing; no limit of its own is kept to."""
+    health.forget()
+    for path in ("/api/health", "/health/ready"):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [pid] = cursor.fetchone()
+        os.kill(pid, signal.SIGSTOP)
+        goes_on = threading.Timer(10, os.kill, [pid, signal.SIGCONT])
+        goes_on.start()
+        began = time.monotonic()
+        try:
+            reply = client.get(path)
+        finally:
+            goes_on.cancel()
+            os.kill(pid, signal.SIGCONT)
+        assert time.monotonic() - began < health.ASK_TIMEOUT_S + 2
+        if path == "/health/ready":
+            assert reply.status_code == 503
+        else:
+            assert reply.json()["status"] == "unhealthy"
+            assert reply.json()["services"]["database"]["status"] == "unhealthy"
+        connection.close()
+    health.forget()
 
 
 @pytest.mark.usefixtures("everything")
