@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def by_rough_mask(asked: Asked) -> float:
     return asked.case.score(asked.mask(prompt, named="rough"))
 
 
+def by_paint(painted: Callable[[Mask], Mask], named: str) -> Callable[[Asked], float]:
+    def scored(asked: Asked) -> float:
+        prompt = Prompt(guide=painted(asked.case.truths[0]))
+        return asked.case.score(asked.mask(prompt, named=named))
+
+    return scored
+
+
 def by_auto(asked: Asked) -> float:
     if not asked.case.is_subject:
         return float("nan")
@@ -136,6 +145,16 @@ KINDS: dict[str, Callable[[Asked], float]] = {
     "box+point": by_box_and_point,
     "strokes": by_strokes,
     "rough mask": by_rough_mask,
+    "small blob": by_paint(partial(prompts.blob, share=0.25), "small blob"),
+    "blob": by_paint(partial(prompts.blob, share=0.5), "blob"),
+    "large blob": by_paint(partial(prompts.blob, share=0.8), "large blob"),
+    "shrunk": by_paint(partial(prompts.shrunk, share=0.15), "shrunk"),
+    "shrunk more": by_paint(partial(prompts.shrunk, share=0.3), "shrunk more"),
+    "much too small": by_paint(partial(prompts.shrunk, share=0.5), "much too small"),
+    "exact mask": by_paint(np.copy, "exact"),
+    "much too large": by_paint(partial(prompts.rough, share=0.06), "much too large"),
+    "shifted": by_paint(prompts.shifted, "shifted"),
+    "hull": by_paint(prompts.hull, "hull"),
     "auto": by_auto,
 }
 
@@ -148,7 +167,7 @@ def main() -> None:
     arguments = parser.parse_args()
     kinds = arguments.kinds.split(",")
     asked = [Asked(case) for case in cases.read(arguments.data)]
-    print(f"{'IoU':26}", *[f"{kind:>10}" for kind in kinds])
+    print(f"{'IoU':26}", *[f"{kind:>14}" for kind in kinds])
     table = np.array([_row(one, kinds) for one in asked])
     for name, rows in {
         "mean of the references": table[[one.case.is_subject for one in asked]],
@@ -168,7 +187,7 @@ def _row(asked: Asked, kinds: list[str]) -> list[float]:
 
 
 def _print(name: str, numbers: Any) -> None:
-    print(f"{name:26}", *[f"{number:10.3f}" for number in numbers], flush=True)
+    print(f"{name:26}", *[f"{number:14.3f}" for number in numbers], flush=True)
 
 
 def _draw(path: Path, tiles: list[Any]) -> None:

@@ -9,6 +9,7 @@ from bench.smart_mask.cases import Mask
 
 Place = tuple[int, int]
 LOOSE = 0.06
+SHIFT = 0.08
 
 
 def middle(mask: Mask) -> Place:
@@ -62,11 +63,43 @@ def strokes(mask: Mask) -> Mask:
     return drawn > 0
 
 
-def rough(mask: Mask) -> Mask:
-    """The object painted over generously."""
-    reach = max(3, round(0.03 * max(mask.shape)))
+def rough(mask: Mask, share: float = 0.03) -> Mask:
+    """The object painted over generously, by a share of the photo's longer side."""
+    reach = max(3, round(share * max(mask.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     return cv2.dilate(mask.astype(np.uint8), disc) > 0
+
+
+def blob(mask: Mask, share: float) -> Mask:
+    """A round blob in the middle, of a share of the radius that there is room for."""
+    x, y = middle(mask)
+    radius = max(2, round(share * float(_depth(mask).max())))
+    drawn = np.zeros(mask.shape, np.uint8)
+    return cv2.circle(drawn, (x, y), radius, 1, -1) > 0
+
+
+def shrunk(mask: Mask, share: float) -> Mask:
+    """The object painted over without its margin, of a share of its greatest depth."""
+    depth = _depth(mask)
+    return depth > share * float(depth.max())
+
+
+def shifted(mask: Mask) -> Mask:
+    """The object's outline beside the object, by so much of its longer side."""
+    left, top, right, bottom = box(mask)
+    by = SHIFT * max(right - left, bottom - top)
+    move = np.array([[1, 0, by], [0, 1, -by / 2]], np.float32)
+    moved = cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1])
+    return moved > 0
+
+
+def hull(mask: Mask) -> Mask:
+    """The object painted over without its bays."""
+    outlines, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    around = cv2.convexHull(np.concatenate(outlines))
+    return cv2.fillPoly(np.zeros(mask.shape, np.uint8), [around], 1) > 0
 
 
 def _depth(mask: Mask) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

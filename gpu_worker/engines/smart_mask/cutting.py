@@ -7,12 +7,13 @@ what is open, pixel by pixel. How far the beliefs and the cut agree is the score
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import combinations
 
 import cv2
 import numpy as np
 
-from gpu_worker.engines.smart_mask import belief, pieces
+from gpu_worker.engines.smart_mask import belief, evidence, pieces
 from gpu_worker.engines.smart_mask.belief import MANNERS, Manner, Seeds
 from gpu_worker.engines.smart_mask.pieces import Floats, Indices
 from gpu_worker.engines.smart_mask.prompts import Box, Mask, Point, Prompt, holds
@@ -42,12 +43,24 @@ BOX_ODDS, BOX_SLOPE = 0.6, 3.0
 SALIENT_ODDS, MOST_SALIENT = 1.0, 2.5
 CLEARLY = 1.5
 
-# A guiding mask this compact and large is painted over the object; else it is strokes
-# that lie within the object.
+# A guiding mask this compact and large is paint, on the object or over it; else it is
+# strokes that lie within the object.
 PAINTED_DEPTH, PAINTED_SHARE = 0.2, 0.01
 # A painted object may reach beyond the paint, in shares of its size.
 PAINT_REACH = 0.06
 PAINT_ODDS = 1.0
+
+
+class Guide(Enum):
+    """What a guiding mask is taken for."""
+
+    NONE = auto()
+    STROKES = auto()
+    """Lies within the object."""
+    WHOLE = auto()
+    """Is the object, roughly: it does not reach much beyond the paint."""
+    PART = auto()
+    """Its inner half is on the object, which may reach anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +76,21 @@ class Cut:
 def cut(source: Source, prompt: Prompt, box: Box | None) -> Cut:
     """The object of a prompt, in a box or anywhere."""
     guide = prompt.guide
-    painted = guide is not None and is_painted(guide)
-    if painted and guide is not None and box is None:
-        box = _box_of(guide, source.size_px)
-    view = _View(source, prompt, box, painted=painted)
+    if guide is None:
+        return _cut(source, prompt, box, Guide.NONE)
+    if not is_painted(guide):
+        return _cut(source, prompt, box, Guide.STROKES)
+    # Seen in both ways, unless the first leaves nothing open.
+    whole = _cut(source, prompt, box or _box_of(guide, source.size_px), Guide.WHOLE)
+    paint = evidence.Paint(work_size(source.rgb), guide, _of_image(source, whole))
+    if paint.is_the_object():
+        return whole
+    part = _cut(source, prompt, box, Guide.PART)
+    return part if paint.is_part_of(_of_image(source, part)) else whole
+
+
+def _cut(source: Source, prompt: Prompt, box: Box | None, guide: Guide) -> Cut:
+    view = _View(source, prompt, box, guide)
     beliefs = [belief.of(view.pieces, view.seeds(), one) for one in MANNERS]
     guesses = [(one > 0.5)[view.pieces.labels] for one in beliefs]
     voted = np.mean(beliefs, axis=0)[view.pieces.labels]
@@ -95,9 +119,9 @@ class _View:
     """The region that is looked at, and the prompt in its pixels."""
 
     def __init__(
-        self, source: Source, prompt: Prompt, box: Box | None, *, painted: bool
+        self, source: Source, prompt: Prompt, box: Box | None, taken: Guide
     ) -> None:
-        self._source, self._box, self._painted = source, box, painted
+        self._source, self._box, self._taken = source, box, taken
         self.place = _region(source, box)
         left, top, right, bottom = self.place
         self.pieces = (
@@ -170,7 +194,7 @@ class _View:
             left, top = self.at(*self._box[:2])
             right, bottom = self.at(*self._box[2:])
             inside[top : bottom + 1, left : right + 1] = True
-        if self._painted and self.guide is not None:
+        if self._taken is Guide.WHOLE and self.guide is not None:
             reach = PAINT_REACH * float(self.guide.sum()) ** 0.5
             inside &= _depth(~self.guide) <= reach
         return inside
@@ -179,9 +203,12 @@ class _View:
         """Superpixels of the guiding mask that are the object for certain: the inner
         half of what is painted, all along a stroke."""
         assert self.guide is not None
-        share = self.pieces.share(core(self.guide) if self._painted else self.guide)
-        # A thin stroke may cover no superpixel by much.
-        least = 0.5 if self._painted else min(0.3, float(share.max()) / 2)
+        strokes = self._taken is Guide.STROKES
+        share = self.pieces.share(self.guide if strokes else core(self.guide))
+        least = 0.3 if strokes else 0.5
+        if self._taken is not Guide.WHOLE:
+            # A thin stroke, or a blob in a large image, may cover none by much.
+            least = min(least, float(share.max()) / 2)
         return np.flatnonzero((share >= least) & (share > 0))
 
     def _guide(self, guide: Mask | None) -> Mask | None:
@@ -221,12 +248,14 @@ class _View:
 
     def _odds(self) -> Floats:
         odds = np.zeros(self.pieces.count, np.float32)
-        if self._painted and self.guide is not None:
+        if self._taken is Guide.WHOLE and self.guide is not None:
             return PAINT_ODDS * (2 * self.pieces.share(self.guide) - 1)
         if self._box is not None:
             odds += BOX_ODDS * BOX_SLOPE * (1 - self._from_middle())
         elif self.guide is None and len(self._points) == 1:
             odds += self._as_salient()
+        if self._taken is Guide.PART and self.guide is not None:
+            odds += PAINT_ODDS * self.pieces.share(self.guide)
         return odds
 
     def _as_salient(self) -> Floats:
@@ -270,9 +299,20 @@ def _region(source: Source, box: Box | None) -> tuple[int, int, int, int]:
 
 
 def is_painted(guide: Mask) -> bool:
-    """Whether a guiding mask covers the object, rather than being strokes on it."""
+    """Whether a guiding mask is a surface, rather than strokes."""
     compact = _depth(guide).max() / float(guide.sum()) ** 0.5
     return bool(compact >= PAINTED_DEPTH and guide.mean() >= PAINTED_SHARE)
+
+
+def _of_image(source: Source, cut: Cut) -> Mask:
+    """The cut's mask for the whole image, at the size that is worked on."""
+    left, top, right, bottom = cut.place
+    whole = np.zeros(source.rgb.shape[:2], np.uint8)
+    size = right - left, bottom - top
+    whole[top:bottom, left:right] = cv2.resize(
+        cut.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST
+    )
+    return whole > 0
 
 
 def _box_of(guide: Mask, size: tuple[int, int]) -> Box:

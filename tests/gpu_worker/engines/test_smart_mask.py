@@ -167,6 +167,52 @@ def test_paint_reaches_over_the_object(engine, tmp_path):
     assert overlap(found, truth("animal_white_tiger")) >= 0.9
 
 
+# (photo, accepted alpha, its point, least by a blob there, least by the alpha made
+# smaller by 20 pixels on every side)
+TOO_SMALL = [
+    (LEMUR, "animal_lemur_fur", (339, 275), 0.96, 0.96),
+    (TIGER, "animal_white_tiger", (378, 410), 0.82, 0.80),
+    (CAR, "car_concept_with_person", (131, 235), 0.81, 0.81),
+]
+
+
+@pytest.mark.parametrize(("photo", "name", "point", "by_blob", "by_less"), TOO_SMALL)
+def test_paint_that_is_too_small_finds_the_whole_object(
+    engine, tmp_path, photo, name, point, by_blob, by_less
+):
+    object_ = truth(name)
+    less = cv2.erode(object_, np.ones((41, 41), np.uint8))
+    found = masked(engine, photo, mask=drawn(tmp_path, less, "less.png"))
+    assert overlap(found, object_) >= by_less
+    for radius in (12, 25, 50):
+        blob = cv2.circle(np.zeros_like(object_), point, radius, 255, -1)
+        found = masked(engine, photo, mask=drawn(tmp_path, blob))
+        assert overlap(found, object_) >= by_blob
+
+
+def test_paint_along_edges_is_the_object_though_it_may_be_a_part(engine, tmp_path):
+    picture = plain(300, 400, GREEN)
+    cv2.rectangle(picture, (100, 60), (300, 240), RED, -1)
+    cv2.circle(picture, (200, 150), 50, (90, 20, 60), -1)
+    inner = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), 50, 255, -1)
+    found = masked(engine, save(tmp_path, picture), mask=drawn(tmp_path, inner))
+    assert overlap(found, inner) >= 0.95
+
+
+def test_paint_on_a_plain_picture_stays_where_it_is(engine, tmp_path):
+    paint = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), 50, 255, -1)
+    found = masked(engine, save(tmp_path, plain(300, 400)), mask=drawn(tmp_path, paint))
+    assert (found[150, 200], found[20, 20]) == (255, 0)
+    assert overlap(found, paint) >= 0.5
+
+
+def test_paint_in_a_box_grows_to_the_object_in_it(engine, pair, tmp_path):
+    paint = cv2.circle(np.zeros((300, 400), np.uint8), (140, 150), 25, 255, -1)
+    box = [76, 86, 200, 214]
+    found = masked(engine, pair, mask=drawn(tmp_path, paint), box=box)
+    assert (found[110, 140], found[150, 270]) == (255, 0)
+
+
 def test_a_mask_whose_middle_is_beside_the_object_guides_all_the_same(engine, tmp_path):
     picture = plain(300, 400, GREEN)
     cv2.circle(picture, (200, 150), 90, RED, 30)
