@@ -40,6 +40,8 @@ from jobs.webhooks.delivering import Deliverer
 END_WITHIN_S = 5.0
 # A loop that finished no turn for so long gives no sign of life.
 STUCK_AFTER_S = 10.0
+# A turn that failed is made up for soon: the next may be an hour away.
+AGAIN_AFTER_S = 5.0
 SIGN_EVERY_S = 1.0
 POSITIONS_EVERY_S = 1.0
 COUNT_EVERY_S = 2.0
@@ -108,21 +110,24 @@ class Turning(threading.Thread):
         while not self._stopping:
             # Whatever happens from here on deserves another turn.
             self._woken.clear()
-            self._turn(work)
-            self._woken.wait(work.pause_s(self.loop.every_s))
+            has_turned = self._turned(work)
+            pause_s = work.pause_s(self.loop.every_s)
+            self._woken.wait(pause_s if has_turned else min(pause_s, AGAIN_AFTER_S))
         self._end(work)
 
-    def _turn(self, work: Work) -> None:
+    def _turned(self, work: Work) -> bool:
         try:
             close_old_connections()
             work.turn()
             self._turned_at = time.monotonic()
+            return True
         except OUTAGES as error:
             logger.warning("%s: the database: %s", self.name, str(error).strip())
             connection.close()
         except Exception:
             logger.exception("%s stumbled", self.name)
             connection.close()
+        return False
 
     def _end(self, work: Work) -> None:
         try:

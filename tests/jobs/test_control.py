@@ -152,6 +152,20 @@ def test_loop_that_raises_goes_on_and_closes_at_the_end() -> None:
     assert work.closed
 
 
+def test_turn_that_failed_is_made_up_for_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sweep that met an outage of the database does not wait for its next hour."""
+    monkeypatch.setattr(control, "AGAIN_AFTER_S", 0.05)
+    work = Fickle()
+    running = Control([Loop(name="fickle", begin=lambda: work, every_s=3600)])
+    running.start()
+    assert within(10, lambda: work.turns == 3)  # the first that does not raise
+    time.sleep(0.3)
+    assert running.stop()
+    assert work.turns == 3
+
+
 def test_loop_that_hangs_does_not_keep_the_others_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
