@@ -49,7 +49,7 @@ def values() -> dict[str, Any]:
     one = {name: ["{}"] for name in ("progress", "results", "errors", "stages")}
     one |= {name: ["x"] for name in ("texts", "prefixes", "codes")}
     one |= {"jobs": [str(job)], "attempts": [1], "claims": [run.claim]}
-    one |= {"waits_s": [None]}
+    one |= {"waits_s": [None], "put_off": [False]}
     lone = {"job": str(job), "worker": "x", "incarnation": 1, "user": 1, "test": False}
     said = {"report": "", "reason": "", "engine_ms": [1], "seen": [], "batch": 200}
     return one | lone | said | lifecycle._settings()
