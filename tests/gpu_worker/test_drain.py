@@ -12,7 +12,7 @@ def test_idle_worker_goes_at_once(worker: Any, platform: Any) -> None:
     began = time.monotonic()
     assert worker.stop() == 0
     assert time.monotonic() - began < 3
-    assert not any(is_alive(child) for child in children)
+    wait_until(lambda: not any(is_alive(child) for child in children), 2)
 
 
 def test_worker_that_is_still_loading_goes_at_once(
