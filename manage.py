@@ -4,6 +4,6 @@ import sys
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
-    from django.core.management import execute_from_command_line
+    from nijika import commands
 
-    execute_from_command_line(sys.argv)
+    sys.exit(commands.run(sys.argv))

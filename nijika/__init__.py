@@ -11,6 +11,7 @@
     link_door              the address at which workers call
     staff/                 the admin
     local/                 the whole stack on this machine, by one command
+    commands               `manage.py`, with what an owner set wrong in one line
     profiles               performance settings that go together
 
 The others import only what knows none of them: errors, continuation (what a view may

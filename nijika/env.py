@@ -1,17 +1,23 @@
 """The one reader of environment variables.
 
 `<NAME>_FILE` names a file that holds the value, for secrets. Durations carry their unit
-(`500ms`, `10s`, `5m`, `24h`) and sizes theirs (`50MB`).
+(`500ms`, `10s`, `5m`, `24h`) and sizes theirs (`50MB`). What is said of an address
+leaves its password out.
 """
 
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 
 DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+DATABASE_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
+ESCAPING = "in a password / ? # : are written as %2F %3F %23 %3A"
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Env(environ.FileAwareEnv):  # type: ignore[misc]
@@ -29,6 +35,57 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
 
     def bytes_count(self, name: str, default: str) -> int:
         return int(_measured(self.str(name, default), SIZE_UNITS, name))
+
+    def database(self, name: str) -> dict[str, Any]:
+        """Django's form of a PostgreSQL address. Raises ImproperlyConfigured."""
+        url = _address(self._text(name), DATABASE_SCHEMES, name)
+        if not urlsplit(url).path.strip("/"):
+            raise _wrong(name, url, "it names no database behind the host")
+        config: dict[str, Any] = self.db_url_config(url)
+        return config
+
+    def redis(self, name: str) -> str:
+        """An address of a Redis. Raises ImproperlyConfigured."""
+        return _address(self._text(name), REDIS_SCHEMES, name)
+
+    def _text(self, name: str) -> str:
+        try:
+            return str(self.str(name))
+        except OSError as error:
+            why = f"{name}_FILE cannot be read: {error}"
+            raise environ.ImproperlyConfigured(why) from error
+
+
+def shown(url: str) -> str:
+    """The address without its password, also where that breaks the address's form."""
+    masked = re.sub(r"(?s)^((?:[^:/]*://)?[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][^=&]*password=)[^&]*", r"\1***", masked)
+
+
+def _address(url: str, schemes: tuple[str, ...], name: str) -> str:
+    if not re.match(r"[a-z]+://", url):
+        raise _wrong(
+            name, url, f"no address like {schemes[0]}://user:password@host/name"
+        )
+    if url.partition("://")[0] not in schemes:
+        raise _wrong(name, url, f"it has to begin with {schemes[0]}://")
+    if not _is_whole(url):
+        raise _wrong(name, url, f"its host or port cannot be read; {ESCAPING}")
+    return url
+
+
+def _is_whole(url: str) -> bool:
+    """Whether no character of the password was taken for the end of the host."""
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        return False
+    return has_port and ("@" in parts.netloc or "@" not in url)
+
+
+def _wrong(name: str, url: str, why: str) -> environ.ImproperlyConfigured:
+    return environ.ImproperlyConfigured(f"{name}={shown(url)!r}: {why}")
 
 
 def _measured(text: str, units: Mapping[str, float], name: str) -> float:

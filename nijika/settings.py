@@ -119,7 +119,7 @@ FORMAT_MODULE_PATH = "nijika.staff.formats"
 # Prepared plans and foreign-key checks are planned once per session: made while a table
 # is nearly empty they would scan it for ever (32 holds: 34 ms instead of 1), so scans
 # are made dear; the cost of one that must be is then no reason for compiling.
-DATABASES = {"default": env.db_url("DATABASE_URL")}
+DATABASES = {"default": env.database("DATABASE_URL")}
 DATABASES["default"] |= {
     "ENGINE": "nijika.postgres",
     "CONN_MAX_AGE": None,
@@ -140,7 +140,7 @@ DATABASES["default"] |= {
 UNPOOLED_DATABASE_URL = env.str("NIJIKA_UNPOOLED_DATABASE_URL", "")
 
 # Redis: Celery's broker and a cache. Nothing in it is needed to keep a promise.
-REDIS_URL = env.str("REDIS_URL")
+REDIS_URL = env.redis("REDIS_URL")
 BROKER_URL = env.str("NIJIKA_BROKER_URL", REDIS_URL)
 BROKER_PREFIX = env.str("NIJIKA_BROKER_PREFIX", "nijika:")
 

@@ -25,6 +25,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from redis import Redis
+from redis.exceptions import RedisError
+
+from nijika.env import shown
 from nijika.local import servers
 from nijika.local.provider import Provider
 from nijika.local.supervisor import Supervisor
@@ -148,8 +152,10 @@ class Stack:
             text=True,
         )
         if done.returncode:
-            command = " ".join(arguments)
-            raise StackFailed(f"manage.py {command} failed:\n{done.stderr[-3000:]}")
+            why = done.stderr.strip()
+            if "\n" in why:
+                why = f"manage.py {' '.join(arguments)} failed:\n{why[-3000:]}"
+            raise StackFailed(why)
         return done.stdout.strip()
 
     def get(self, path: str, *, key: str = "") -> Any:
@@ -180,6 +186,8 @@ class Stack:
         self.url = self._given.get("NIJIKA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
         self.environment = self._make_environment(database, redis, port)
         self.manage("migrate", "--verbosity", "0")
+        if self.redis is None:
+            _refuse_silent(redis)
         self.supervisor = Supervisor(
             self._procfile,
             environment=self.environment,
@@ -307,6 +315,16 @@ class Stack:
         values |= {"NIJIKA_URL": self.url, "NIJIKA_API_KEY": self.key}
         lines = [f"{n}={shlex.quote(v)}\n" for n, v in sorted(values.items())]
         servers.write_private(self.folder / "env", "".join(lines))
+
+
+def _refuse_silent(url: str) -> None:
+    """Raises StackFailed if no Redis takes a command there."""
+    try:
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise StackFailed(f"REDIS_URL={shown(url)!r} cannot be used: {why}") from error
 
 
 def _limits(chosen: Mapping[str, str]) -> dict[str, str]:
