@@ -125,6 +125,8 @@ DATABASES["default"] |= {
     "CONN_MAX_AGE": None,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
+        # What the address itself asks for, as in `?sslmode=verify-full`.
+        **DATABASES["default"].get("OPTIONS", {}),
         "connect_timeout": 3,
         # Our raw statements are prepared; Django's own never are, whatever this says.
         "prepare_threshold": 5,

@@ -23,6 +23,8 @@ SERVER_NOTICES = (
 )
 # Whoever holds a lock says something every second; a frozen holder is ended after this.
 FROZEN_S = 15
+# What goes for every connection to the server, beside all that is said of TLS.
+OF_ANY = ("host", "port", "user", "password", "dbname", "options", "channel_binding")
 LOCKS = 0x6E6A  # the class of our advisory locks
 TRY_EVERY_S = 1.0
 
@@ -38,9 +40,9 @@ def connect(name: str, *, idle_s: float = 0, durable: bool = True) -> Connection
     """
     known = connection.get_connection_params()
     params = {
-        key: known[key]
-        for key in ("host", "port", "user", "password", "dbname", "options", "sslmode")
-        if known.get(key)
+        key: value
+        for key, value in known.items()
+        if value and (key in OF_ANY or key.startswith("ssl"))
     }
     if settings.UNPOOLED_DATABASE_URL:
         direct = conninfo_to_dict(settings.UNPOOLED_DATABASE_URL)

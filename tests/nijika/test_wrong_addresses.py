@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from django.db import connection
 
+from jobs.database import unpooled
 from nijika.local.stack import ROOT, Stack, StackFailed
 from tests.flows.house import environment_of_a_newcomer
 
@@ -64,6 +67,24 @@ def test_database_that_refuses_the_password_is_named_without_it(
     file.write_text(address)
     from_file = manage("migrate", DATABASE_URL_FILE=str(file), REDIS_URL=REDIS)
     assert only_line(from_file) == line
+
+
+def test_options_of_the_address_hold() -> None:
+    address = f"{os.environ['DATABASE_URL']}?sslmode=require"
+    line = only_line(manage("migrate", DATABASE_URL=address, REDIS_URL=REDIS))
+    assert "does not support SSL" in line
+
+
+@pytest.mark.django_db
+def test_options_of_the_address_hold_for_locks_and_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = connection.settings_dict["OPTIONS"]
+    # Not asked of a server: the two do not go together.
+    tls = {"sslmode": "require", "sslrootcert": "system"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options | tls)
+    with pytest.raises(psycopg.OperationalError, match="sslrootcert=system"):
+        unpooled.connect("a test")
 
 
 @pytest.mark.parametrize(
