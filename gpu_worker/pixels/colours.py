@@ -41,8 +41,10 @@ def of_image(image: Image.Image) -> Pixels:
     """RGB, or RGBA where the picture has alpha, whatever the file held."""
     alpha = None
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
+        clear = image.convert("RGBA")
+        alpha = clear.getchannel("A")
+        # Grey stays grey: its profile speaks of one channel.
+        image = image.convert("L") if image.mode in _GREYS else clear
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         icc = image.info.get("icc_profile")
         image = Image.fromarray(_eight_bits(np.asarray(image)))
@@ -68,10 +70,11 @@ def _eight_bits(grey: NDArray[Any]) -> Pixels:
     return np.clip(grey * (255 / white), 0, 255).astype(np.uint8)
 
 
+_GREYS = ("L", "LA", "1")
 # What a profile of each colour space speaks of, by the mode of the picture.
 _SPACES = {
     "RGB": ("RGB", "RGBA", "RGBX", "P", "PA"),
-    "GRAY": ("L", "LA", "1"),
+    "GRAY": _GREYS,
     "CMYK": ("CMYK",),
     "Lab": ("LAB",),
 }

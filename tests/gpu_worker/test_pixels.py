@@ -1,6 +1,7 @@
 """Every format upright, in sRGB and 8 bits; whatever is damaged refused."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -157,6 +158,16 @@ def test_a_profile_of_another_colour_space_is_left_aside():
     assert pixels.decode(data)[0, 0].tolist() == [10, 20, 30]
 
 
+def test_grey_is_read_by_its_profile_also_beside_alpha():
+    grey, icc = Image.new("LA", (9, 9), (128, 255)), _grey_profile(gamma=1.0)
+    solid = pixels.decode(_file(grey.convert("L"), "PNG", icc_profile=icc))
+    grey.putpixel((0, 0), (128, 0))
+    clear = pixels.decode(_file(grey, "PNG", icc_profile=icc))
+    assert solid[4, 4].tolist() == pytest.approx([188] * 3, abs=1)  # sRGB of half light
+    assert clear[4, 4].tolist() == [*solid[4, 4].tolist(), 255]
+    assert clear[0, 0, 3] == 0
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_is_reduced_while_it_is_decoded_to_what_is_enough(kind):
     data = _file(Image.new("RGB", (1600, 800), "red"), kind, exif=_orientation(6))
@@ -267,6 +278,23 @@ def _turned(image: Image.Image, turn: int) -> Image.Image:
         5: ways.TRANSPOSE, 6: ways.ROTATE_270, 7: ways.TRANSVERSE, 8: ways.ROTATE_90,
     }.get(turn)  # fmt: skip
     return image if way is None else image.transpose(way)
+
+
+def _grey_profile(*, gamma: float) -> bytes:
+    """A display's profile of one channel (ICC.1:2001-04, 6.3.1.1)."""
+    white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+    curve = struct.pack(">4s4xIH2x", b"curv", 1, round(gamma * 256))
+    at = 128 + 4 + 2 * 12
+    table = struct.pack(">I4sII", 2, b"wtpt", at, len(white))
+    table += struct.pack(">4sII", b"kTRC", at + len(white), len(curve))
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i",
+        at + len(white) + len(curve),
+        0x02400000,
+        *(b"mntr", b"GRAY", b"XYZ ", b"acsp"),
+        *(63190, 65536, 54061),
+    )
+    return head.ljust(128, b"\0") + table + white + curve
 
 
 def _half_transparent(mode: str) -> bytes:
