@@ -11,6 +11,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.authentication import Caller, Scope, authenticate, require_scope
+from jobs.api import parsing
 from jobs.errors import BadFields, FieldError, JobNotFound
 from jobs.parsing.strict_json import printable
 from jobs.requests.inputs import job_id_of
@@ -21,11 +22,13 @@ from nijika import request_ids
 class ApiView(View):
     """A view for whoever has a key with the scope that `scopes` names for the method.
 
-    `queries` are the query parameters of each method; any other is refused by name.
+    `queries` are the query parameters of each method; any other is refused by name, and
+    so is any member of a body that is sent to a POST which `takes_nothing`.
     """
 
     scopes: ClassVar[dict[str, Scope]] = {}
     queries: ClassVar[dict[str, frozenset[str]]] = {}
+    takes_nothing: ClassVar[bool] = False
     caller: Caller
     query: dict[str, str]
 
@@ -38,6 +41,8 @@ class ApiView(View):
             if scope := self.scopes.get(method):
                 require_scope(self.caller, scope)
             self.query = query_of(request, self.queries.get(method, frozenset()))
+            if method == "POST" and self.takes_nothing:
+                parsing.no_members(request)
         return super().dispatch(request, *args, **kwargs)
 
     def _answers(self, method: str) -> bool:

@@ -106,6 +106,7 @@ class BatchView(BatchesView):
 
 class BatchCancelView(BatchesView):
     scopes = {"POST": "jobs:write"}
+    takes_nothing = True
     queries = {}
     http_method_names = ["post", "options"]
 

@@ -101,6 +101,7 @@ class RotateKeyView(KeysApiView):
     """A key like it; the old one works on for a day."""
 
     scopes = {"POST": "keys:write"}
+    takes_nothing = True
 
     def post(self, request: HttpRequest, key_id: str) -> HttpResponse:
         old = _id_of(key_id)

@@ -90,6 +90,22 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
     return content
 
 
+def no_members(request: HttpRequest) -> None:
+    """Where nothing is taken: an empty object is nothing, too, and so is what is not
+    JSON. Raises Malformed, BadFields and TooLarge."""
+    is_json = request.content_type == "application/json"
+    if is_json and _content_length(request):
+        body = strict_json.loads(_body(request, settings.JSON_LIMIT_BYTES))
+        if not isinstance(body, dict | None):
+            raise Malformed("The body is not a JSON object.")
+        problems = [
+            FieldError(strict_json.printable(name), "unknown", "is not a member here")
+            for name in body or {}
+        ]
+        if problems:
+            raise BadFields(*problems[:20])
+
+
 def _json_members(request: HttpRequest) -> dict[str, Any]:
     body = strict_json.loads(_body(request, settings.JSON_LIMIT_BYTES))
     if not isinstance(body, dict):

@@ -157,6 +157,7 @@ def available_to(job: Job) -> Decimal:
 
 class CancelView(JobView):
     scopes = {"POST": "jobs:write"}
+    takes_nothing = True
     http_method_names = ["post", "options"]
 
     def post(self, request: HttpRequest, job_id: str) -> HttpResponse:

@@ -113,6 +113,7 @@ class EndpointSecretView(WebhookView):
 
 class RotateView(WebhookView):
     scopes = {"POST": WRITE}
+    takes_nothing = True
 
     def post(self, request: HttpRequest, endpoint_id: str) -> HttpResponse:
         rotated = endpoints.rotate(self.owner, _endpoint(endpoint_id))
@@ -121,6 +122,7 @@ class RotateView(WebhookView):
 
 class PingView(WebhookView):
     scopes = {"POST": WRITE}
+    takes_nothing = True
 
     def post(self, request: HttpRequest, endpoint_id: str) -> HttpResponse:
         made = deliveries.ping(self.owner, _endpoint(endpoint_id))
@@ -157,6 +159,7 @@ class AccountSecretView(WebhookView):
 
 class RotateAccountSecretView(WebhookView):
     scopes = {"POST": WRITE}
+    takes_nothing = True
 
     def post(self, request: HttpRequest) -> HttpResponse:
         return answer(_account_secret_view(endpoints.rotate_account_secret(self.owner)))
@@ -192,6 +195,7 @@ class DeliveryView(WebhookView):
 
 class ReplayView(WebhookView):
     scopes = {"POST": WRITE}
+    takes_nothing = True
 
     def post(self, request: HttpRequest, delivery_id: str) -> HttpResponse:
         return _sent(deliveries.replay(self.owner, _delivery(delivery_id)))

@@ -74,7 +74,8 @@ CANCEL_BATCH: Schema = {
     "operationId": "cancel_batch",
     "summary": "Cancel those jobs of a batch that have not ended",
     "parameters": [BATCH_ID],
-    "responses": {"200": answer("The batch.", "Batch", job=True)} | problems(404),
+    "responses": {"200": answer("The batch.", "Batch", job=True)}
+    | problems(400, 404, 413),
 }
 GET_BATCH_RESULTS: Schema = {
     "operationId": "get_batch_results",

@@ -188,7 +188,7 @@ CANCEL_JOB: Schema = {
     "summary": "Cancel an unfinished job",
     "parameters": [JOB_ID],
     "responses": {"200": answer("The job, cancelled.", "Job", job=True)}
-    | problems(404, 409),
+    | problems(400, 404, 409, 413),
 }
 GET_RESULT: Schema = {
     "operationId": "get_result",

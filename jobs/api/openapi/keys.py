@@ -94,7 +94,7 @@ ROTATE_KEY: Schema = {
     "summary": "Make a key like this one, which works on for 24 hours",
     "description": f"Scope `keys:write`. {BEYOND}",
     "parameters": [KEY_ID, IDEMPOTENCY_KEY],
-    "responses": MADE | problems(404, 409),
+    "responses": MADE | problems(400, 404, 409, 413),
 }
 DELETE_KEY: Schema = {
     "operationId": "delete_key",

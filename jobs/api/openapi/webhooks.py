@@ -149,7 +149,8 @@ ROTATE_ENDPOINT: Schema = {
     "operationId": "rotate_webhook_endpoint_secret",
     "summary": "Make another secret; for 24 hours both sign",
     "parameters": [ENDPOINT_ID],
-    "responses": {"200": answer("The new secret.", "WebhookSecret")} | problems(404),
+    "responses": {"200": answer("The new secret.", "WebhookSecret")}
+    | problems(400, 404, 413),
 }
 SENT: Schema = answer("It is on its way.", "WebhookDelivery") | {
     "headers": {"Location": header("The delivery's address.")},
@@ -159,7 +160,7 @@ PING_ENDPOINT: Schema = {
     "operationId": "ping_webhook_endpoint",
     "summary": "Send a test event",
     "parameters": [ENDPOINT_ID],
-    "responses": {"202": SENT} | problems(404, 409),
+    "responses": {"202": SENT} | problems(400, 404, 409, 413),
 }
 REPLAY_RANGE: Schema = {
     "operationId": "replay_webhook_endpoint",
@@ -204,7 +205,7 @@ REPLAY_DELIVERY: Schema = {
     "operationId": "replay_webhook_delivery",
     "summary": "Send one delivery again",
     "parameters": [DELIVERY_ID],
-    "responses": {"202": SENT} | problems(404, 409),
+    "responses": {"202": SENT} | problems(400, 404, 409, 413),
 }
 GET_SECRET: Schema = {
     "operationId": "get_webhook_secret",
@@ -214,7 +215,8 @@ GET_SECRET: Schema = {
 ROTATE_SECRET: Schema = {
     "operationId": "rotate_webhook_secret",
     "summary": "Make another secret for your jobs' webhook_url; for 24 hours both sign",
-    "responses": {"200": answer("The new secret.", "WebhookSecret")} | problems(),
+    "responses": {"200": answer("The new secret.", "WebhookSecret")}
+    | problems(400, 413),
 }
 
 
