@@ -3,6 +3,7 @@
 arrays      pixels: uint8, (height, width[, channels])
 formats     what is read and written
 header      what a file says of itself, held against the limits
+heif        whether such a file is whole
 decoding    the file as pixels: upright, sRGB, 8 bits, no larger than asked for
 colours     any colour space and depth to sRGB
 encoding    pixels as a file of each format

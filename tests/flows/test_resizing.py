@@ -117,6 +117,18 @@ def test_a_photo_from_a_phone_that_is_cut_short_costs_nothing(
     assert (job["error"]["code"], job["charged"]) == ("invalid_image", "0.0000")
 
 
+def test_a_photo_from_a_phone_with_a_video_behind_it_is_a_picture(
+    home: House, tmp_path: Path
+) -> None:
+    moving = tmp_path / "moving.heic"
+    whole = (FORMATS / "heic_iphone_12mp.heic").read_bytes()
+    moving.write_bytes(whole + b"\0\0\0\x18mpvd" + bytes(16) + b"notes of SEFT")
+    job = home.end_of(
+        post(home, "resize", moving, parameters={"width": 300}).body["id"]
+    )
+    assert (job["error"], job["charged"]) == (None, "0.0010")
+
+
 def test_what_the_schema_refuses_is_named(home: House) -> None:
     for operation, parameters, field in REFUSALS:
         answer = post(home, operation, parameters=parameters)

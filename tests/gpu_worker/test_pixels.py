@@ -74,6 +74,47 @@ def test_a_heif_that_is_cut_short_is_an_invalid_image(name, share):
         pixels.decode(data[: int(len(data) * share)], enough_px=(300, 225))
 
 
+def _box(name, content):
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+_VIDEO = _box(b"ftyp", b"mp42\0\0\0\0mp42isom") + _box(b"mdat", bytes(5000))
+# Samsung's notes: a name and a value, a directory of them, its length, a last word.
+_NOTES = b"\0\0\1\x0a\x0e\0\0\0Image_UTC_Data1708012345678"
+_DIRECTORY = b"SEFH" + struct.pack("<IIHHII", 106, 1, 0, 0xA01, len(_NOTES), 35)
+_SAMSUNG = _NOTES + _DIRECTORY + struct.pack("<I", len(_DIRECTORY)) + b"SEFT"
+TRAILERS = {
+    "a motion photo": _box(b"mpvd", _VIDEO),
+    "a motion photo cut short": _box(b"mpvd", _VIDEO)[:-700],
+    "a video as it is": _VIDEO,
+    "Samsung's notes": _SAMSUNG,
+    "Samsung's notes in a box": _box(b"mpvd", _VIDEO) + _box(b"sefd", _SAMSUNG),
+    "zeros": bytes(100),
+    "less than a box": b"\xff\xd9\n",
+    "a box that is longer than the file": b"\xff" * 30,
+}
+
+
+@pytest.mark.parametrize("trailer", TRAILERS)
+@pytest.mark.parametrize("name", ["heic_iphone_12mp.heic", "heif_10bit_rgba.heif"])
+def test_what_a_phone_appends_to_a_heif_is_no_part_of_it(name, trailer):
+    data = (FORMATS / name).read_bytes()
+    wanted = pixels.decode(data, enough_px=(300, 225))
+    found = pixels.decode(data + TRAILERS[trailer], enough_px=(300, 225))
+    assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["heic_iphone_12mp.heic", "heif_10bit_rgba.heif"])
+def test_a_heif_whose_table_names_bytes_behind_its_end_is_an_invalid_image(name):
+    """Also where all boxes are closed, as in a file that was cut and mended."""
+    data = (FORMATS / name).read_bytes()
+    at = data.index(b"mdat")
+    kept = (len(data) - at) // 2
+    short = struct.pack(">I", 8 + kept) + data[at : at + 4 + kept]
+    with pytest.raises(InvalidImage):
+        pixels.decode(data[: at - 4] + short, enough_px=(300, 225))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "P", "RGB", "RGBA"])
 def test_a_lone_pixel_is_a_picture(mode):
     assert pixels.decode(_file(Image.new(mode, (1, 1)), "PNG")).shape[:2] == (1, 1)

@@ -11,6 +11,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image
 
 from gpu_worker import pixels
 from gpu_worker.errors import InvalidImage, LimitExceeded
-from gpu_worker.pixels import header, libvips
+from gpu_worker.pixels import header, heif, libvips
 from tests.gpu_worker.engines.pictures import FORMATS
 
 DECODER = """
@@ -292,3 +293,18 @@ POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
 0 0 moveto 10 10 lineto stroke showpage
 %%EOF
 """
+
+
+def test_a_heif_that_claims_millions_of_pieces_is_refused_at_once():
+    """Pieces without a size take no bytes of the table that claims them."""
+    items = b"".join(struct.pack(">HHH", n & 0xFFFF, 0, 0xFFFF) for n in range(60_000))
+    table = struct.pack(">IHH", 0, 0, 60_000) + items
+    with pytest.raises(ValueError, match="iloc"):
+        heif.is_whole(io.BytesIO(b"\0\0\0\x0cmeta\0\0\0\0"))
+    with pytest.raises(ValueError, match="no table"):
+        heif.is_whole(io.BytesIO(b"\0\0\0\x0cfree\0\0\0\0"))
+    iloc = struct.pack(">I4s", 8 + len(table), b"iloc") + table
+    meta = struct.pack(">I4sI", 12 + len(iloc), b"meta", 0) + iloc
+    began = time.process_time()
+    assert heif.is_whole(io.BytesIO(meta))
+    assert time.process_time() - began < 2
