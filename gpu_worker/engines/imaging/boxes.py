@@ -26,8 +26,22 @@ class Box:
             slice(self.left, self.left + self.width),
         )
 
-    def is_within(self, size_px: Size) -> bool:
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
         right, bottom = self.left + self.width, self.top + self.height
+        return self.left, self.top, right, bottom
+
+    def grown(self, by_px: int, *, within: Size) -> Box:
+        """With so much more on every side, as far as there is more."""
+        left, top, right, bottom = self.edges
+        left, top = max(0, left - by_px), max(0, top - by_px)
+        right = min(within[0], right + by_px)
+        bottom = min(within[1], bottom + by_px)
+        return Box(left=left, top=top, width=right - left, height=bottom - top)
+
+    def is_within(self, size_px: Size) -> bool:
+        _, _, right, bottom = self.edges
         return right <= size_px[0] and bottom <= size_px[1]
 
 

@@ -1,7 +1,12 @@
-"""resize: how large the picture becomes, and making it so."""
+"""resize: how large the picture becomes, and making it so.
+
+Of a picture that is enlarged to cover its box only what stays is made, so that its
+limits are those of the result.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +17,7 @@ import numpy as np
 from gpu_worker.engines import geometry
 from gpu_worker.engines.base import Picture
 from gpu_worker.engines.imaging import boxes
+from gpu_worker.engines.imaging.boxes import Box
 from gpu_worker.errors import LimitExceeded
 from gpu_worker.pixels import MOST_PIXELS, MOST_SIDE_PX, Pixels
 
@@ -27,21 +33,39 @@ class Plan:
     scaled_px: Size
     result_px: Size
 
+    def kept(self, wanted: dict[str, Any]) -> Box:
+        """What of the scaled picture is in the result."""
+        scaled, result = self.scaled_px, self.result_px
+        inner = min(scaled[0], result[0]), min(scaled[1], result[1])
+        return boxes.at_gravity(scaled, inner, wanted.get("gravity", "center"))
+
+    def window(self, size_px: Size, wanted: dict[str, Any]) -> Box:
+        """What of the scaled picture has to be made of one of this size: all, unless
+        it is enlarged; then what is kept, and around it what filters look at."""
+        width, height = self.scaled_px
+        if width <= size_px[0] and height <= size_px[1]:
+            return Box(left=0, top=0, width=width, height=height)
+        return self.kept(wanted).grown(_reach_px(wanted), within=self.scaled_px)
+
 
 def apply(
     picture: Picture, parameters: dict[str, Any], others: Mapping[str, Picture]
 ) -> Picture:
     """The picture at the wanted size. Raises LimitExceeded."""
-    shown = picture.pixels
-    steps = plan((shown.shape[1], shown.shape[0]), parameters)
-    shown = geometry.resized(shown, *steps.scaled_px)
+    size_px = picture.pixels.shape[1], picture.pixels.shape[0]
+    steps = plan(size_px, parameters)
+    window = steps.window(size_px, parameters)
+    shown = geometry.part_resized(picture.pixels, steps.scaled_px, window.edges)
     if parameters.get("greyscale", False):
         shown = grey(shown)
     if sigma := parameters.get("blur", 0):
         shown = blurred(shown, sigma)
     if strength := parameters.get("sharpen", 0):
         shown = sharpened(shown, strength)
-    return replace(picture, pixels=_boxed(shown, steps.result_px, parameters))
+    kept = steps.kept(parameters)
+    left, top = kept.left - window.left, kept.top - window.top
+    shown = shown[top : top + kept.height, left : left + kept.width]
+    return replace(picture, pixels=_padded_to(shown, steps.result_px, parameters))
 
 
 def enough_px(size_px: Size, parameters: dict[str, Any]) -> Size:
@@ -69,9 +93,8 @@ def plan(size_px: Size, wanted: dict[str, Any]) -> Plan:
         result = box
     elif fit == "cover":
         result = min(box[0], scaled[0]), min(box[1], scaled[1])
-    for size in (scaled, result):
-        if max(size) > MOST_SIDE_PX or size[0] * size[1] > MOST_PIXELS:
-            raise LimitExceeded(f"It would be {size[0]} x {size[1]} pixels.")
+    if max(result) > MOST_SIDE_PX or result[0] * result[1] > MOST_PIXELS:
+        raise LimitExceeded(f"It would be {result[0]} x {result[1]} pixels.")
     return Plan(scaled_px=scaled, result_px=result)
 
 
@@ -97,18 +120,22 @@ def _side(length: float) -> int:
     return max(1, round(length))
 
 
-def _boxed(shown: Pixels, size_px: Size, wanted: dict[str, Any]) -> Pixels:
-    """Cropped or padded to exactly this size."""
-    gravity = wanted.get("gravity", "center")
-    inner = min(shown.shape[1], size_px[0]), min(shown.shape[0], size_px[1])
-    kept = boxes.at_gravity((shown.shape[1], shown.shape[0]), inner, gravity)
-    shown = shown[kept.slices]
+def _reach_px(wanted: dict[str, Any]) -> int:
+    """How far off a pixel may be that shows in one of the result: OpenCV's Gaussians
+    end at four standard deviations, one after the other."""
+    sigmas = wanted.get("blur", 0), SHARPEN_SIGMA_PX if wanted.get("sharpen", 0) else 0
+    return sum(math.ceil(4 * sigma) + 1 for sigma in sigmas if sigma)
+
+
+def _padded_to(shown: Pixels, size_px: Size, wanted: dict[str, Any]) -> Pixels:
+    """Padded to exactly this size, if it is smaller."""
+    inner = shown.shape[1], shown.shape[0]
     if inner == size_px:
         return shown
-    place = boxes.at_gravity(size_px, inner, gravity)
-    if "background" not in wanted:
-        return _padded(shown, size_px, place)
+    place = boxes.at_gravity(size_px, inner, wanted.get("gravity", "center"))
     whole = _padded(shown, size_px, place)
+    if "background" not in wanted:
+        return whole
     outside = np.ones(whole.shape[:2], bool)
     outside[place.slices] = False
     whole[outside] = (*geometry.colour(wanted["background"]), 255)

@@ -1,9 +1,12 @@
 """resize/imaging: sizes by every fit, formats, and pixels that are right."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from gpu_worker import pixels
+from gpu_worker.engines.base import Picture
 from gpu_worker.engines.imaging import resize
 from gpu_worker.engines.imaging.engine import Resize
 from gpu_worker.errors import InvalidImage, LimitExceeded
@@ -240,10 +243,58 @@ def test_quality_decides_about_the_bytes(engine):
     assert len(low.data) * 3 < len(high.data)
 
 
+@pytest.mark.parametrize("gravity", ["center", "north", "south-east", "west"])
+@pytest.mark.parametrize(
+    "filters", [{}, {"blur": 3}, {"sharpen": 2}, {"blur": 1, "sharpen": 1}]
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_covers_an_enlarged_box_is_cut_from_the_whole(gravity, filters, channels):
+    noise = np.random.default_rng(5).integers(0, 256, (40, 23, 4), np.uint8)
+    noise[..., 3] |= 128  # what is nearly transparent has no colour to compare
+    shown = noise[..., 0] if channels == 1 else noise[..., :channels]
+    wanted = {"fit": "cover", "enlarge": True, "gravity": gravity} | filters
+    box = {"width": 150, "height": 60}
+    found = resize.apply(Picture(pixels=shown), wanted | box, {}).pixels
+    whole = resize.apply(Picture(pixels=shown), wanted | {"width": 150}, {}).pixels
+    assert whole.shape[:2] == (261, 150)
+    top = {"north": 0, "south-east": 261 - 60}.get(gravity, (261 - 60) // 2)
+    off = np.abs(found.astype(int) - whole[top : top + 60])
+    # Places are counted in single precision, and sharpening doubles what that rounds.
+    assert off.max() <= 2 + 2 * filters.get("sharpen", 0)
+    assert off.mean() < 0.05
+
+
+@pytest.mark.parametrize("gravity", ["center", "north", "south"])
+def test_a_sliver_covers_a_box_though_the_whole_would_be_too_large(
+    engine, tmp_path, gravity
+):
+    thirds = plain(9000, 10, (220, 20, 20))
+    thirds[3000:6000] = (20, 220, 20)
+    thirds[6000:] = (20, 20, 220)
+    wanted = {"width": 500, "height": 500, "enlarge": True, "gravity": gravity}
+    result = run(engine, save(tmp_path, thirds), **wanted)
+    assert (result.width_px, result.height_px) == (500, 500)
+    colour = {"north": (220, 20, 20), "center": (20, 220, 20), "south": (20, 20, 220)}
+    assert np.abs(seen(result).astype(int) - colour[gravity]).max() <= 2
+
+
+def test_a_sliver_is_enlarged_in_little_memory():
+    shown = np.zeros((16_000, 1, 3), np.uint8)
+    tracemalloc.start()
+    wanted = {"width": 500, "height": 500, "enlarge": True, "sharpen": 1}
+    made = resize.apply(Picture(pixels=shown), wanted, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.pixels.shape == (500, 500, 3)
+    assert peak < 20e6
+
+
 def test_a_size_that_no_side_may_have_is_refused():
     wanted = {"width": 7000, "height": 7000, "fit": "outside", "enlarge": True}
     with pytest.raises(LimitExceeded):
         resize.plan((10, 1000), wanted)
+    with pytest.raises(LimitExceeded):
+        resize.plan((10, 1000), wanted | {"fit": "cover", "dpr": 1.1})
 
 
 def test_a_damaged_image_is_refused_as_such(engine):
