@@ -69,7 +69,7 @@ def mark(answer: HttpResponseBase, request: HttpRequest) -> None:
     """Put the headers on an answer, beside what it varies by already."""
     origin = request.META.get("HTTP_ORIGIN")
     for name, value in headers_for(request.path_info, origin).items():
-        if name == "Vary":
+        if name == "Vary" and name in answer:
             patch_vary_headers(answer, [value])
         else:
             answer[name] = value

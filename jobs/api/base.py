@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -18,7 +18,6 @@ from jobs.requests.inputs import job_id_of
 from nijika import request_ids
 
 
-@method_decorator(csrf_exempt, name="dispatch")  # no cookie is looked at
 class ApiView(View):
     """A view for whoever has a key with the scope that `scopes` names for the method.
 
@@ -31,6 +30,10 @@ class ApiView(View):
     takes_nothing: ClassVar[bool] = False
     caller: Caller
     query: dict[str, str]
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        return csrf_exempt(super().as_view(**initkwargs))  # no cookie is looked at
 
     def dispatch(
         self, request: HttpRequest, *args: Any, **kwargs: Any

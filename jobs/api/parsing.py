@@ -238,7 +238,7 @@ def _images(role: str, value: Any) -> list[Given]:
 
 def metadata_problems(metadata: Any) -> Iterator[FieldError]:
     """What is wrong with an object of this name, if it is one."""
-    if not isinstance(metadata, dict):
+    if not isinstance(metadata, dict) or not metadata:
         return
     if len(metadata) > METADATA_KEYS:
         most = f"must have {METADATA_KEYS} keys or fewer"

@@ -284,9 +284,9 @@ class Front:
 
     async def _awaited(self, wish: Finish, receive: Receive) -> Any:
         """The wish's result. Raises ClientGone for one that nobody waits for now."""
-        arriving = asyncio.ensure_future(answers.result_of(wish, self._arrivals))
         if wish.on_gone is None:
-            return await arriving
+            return await answers.result_of(wish, self._arrivals)
+        arriving = asyncio.ensure_future(answers.result_of(wish, self._arrivals))
         leaving = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait({arriving, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,10 +1,12 @@
 import pytest
 from django.core import checks
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from nijika.pages import Csrf
+from nijika.pages import Csrf, Messages, Sessions, StaticFiles, Users
 
 
 @pytest.mark.django_db
@@ -62,6 +64,17 @@ def test_csrf_passes_by_the_api() -> None:
     csrf = Csrf(lambda request: None)  # type: ignore[arg-type, return-value]
 
     assert csrf.process_view(request, lambda: None, (), {}) is None
+
+
+def test_api_call_passes_by_all_middleware_of_pages_in_one_step() -> None:
+    following = convert_exception_to_response(lambda request: HttpResponse("answered"))
+
+    chain = following
+    for middleware in (Messages, Users, Csrf, Sessions, StaticFiles):
+        chain = convert_exception_to_response(middleware(chain))
+
+    assert chain.__wrapped__.past is following
+    assert chain(RequestFactory().get("/api/v1/account")).content == b"answered"
 
 
 @pytest.mark.parametrize("debugging", [True, False])
