@@ -207,6 +207,47 @@ def test_scene_of_drawn_masks_answers_as_a_person_would(engine: FastSam) -> None
     assert (guided.mask[64, 36], guided.mask[80, 100]) == (False, True)
 
 
+def test_blob_on_an_object_is_a_part_of_it_and_paint_over_one_is_the_whole(
+    engine: FastSam,
+) -> None:
+    """Among an object, a part of it whose outline nobody sees, and what is beside."""
+    shapes = np.full((3, 64, 64), -1, np.float32)
+    shapes[0, 12:52, 8:36] = 1
+    shapes[1, 24:40, 14:30] = 1
+    shapes[2, 20:60, 44:60] = 1
+    scene = Scene(
+        prototypes=torch.from_numpy(shapes),
+        coefficients=torch.eye(3),
+        boxes=torch.tensor([[8.0, 12, 36, 52], [14, 24, 30, 40], [44, 20, 60, 60]]),
+        scores=torch.tensor([0.8, 0.9, 0.7]),
+    )
+    rgb = np.full((256, 256, 3), 200, np.uint8)
+    rgb[48:208, 32:144] = (150, 60, 40)
+    rgb[80:240, 176:240] = (40, 60, 150)
+
+    def answer(rows: slice, columns: slice) -> Any:
+        guide = np.zeros((128, 128), np.uint8)
+        guide[rows, columns] = 1
+        inner = [[columns.start / 128 + 0.05, rows.start / 128 + 0.05, 1]]
+        asked = Asked(
+            rgb=rgb,
+            points=np.zeros((0, 3), np.float32),
+            boxes=NO_BOXES,
+            guide=guide,
+            inner=np.array(inner, np.float32),
+        )
+        return engine._seeing._network.candidates(scene, asked)
+
+    blob = answer(slice(50, 78), slice(30, 58))
+    assert (blob[0].mask[30, 20], blob[0].mask[64, 44]) == (True, True)
+    assert (blob[1].mask[30, 20], blob[1].mask[64, 44]) == (False, True)
+    # Too small a share of anything to be a whole.
+    (speck,) = answer(slice(84, 94), slice(94, 104))
+    assert (speck.mask[80, 100], speck.mask[64, 44]) == (True, False)
+    whole = answer(slice(24, 104), slice(16, 72))
+    assert (whole[0].mask[30, 20], whole[0].mask[64, 44]) == (True, True)
+
+
 def test_half_precision_of_a_gpu_finds_the_same(
     engine: FastSam, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

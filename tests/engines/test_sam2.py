@@ -24,7 +24,7 @@ from gpu_worker.errors import EngineUnavailable, Stopped
 from gpu_worker.settings import SettingsError
 from tests.engines.prompted import PERSON, TIGER, PromptedContract, decoded, ready
 from tests.engines.tiny import sam2 as tiny
-from tests.gpu_worker.engines.pictures import LEMUR, Silent
+from tests.gpu_worker.engines.pictures import LEMUR, Silent, save
 from tests.gpu_worker.engines.test_mask_network import Leaving, drawn_mask
 
 
@@ -163,6 +163,49 @@ def test_painted_mask_guides(engine: Sam2, tmp_path: Path) -> None:
         assert isinstance(made, Arrays)
         masks.append(made.arrays["masks"][0])
     assert (masks[0] != masks[1]).mean() > 0.01
+
+
+def test_blob_on_an_object_is_asked_again_by_points_within_it(
+    engine: Sam2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder that keeps to what is painted over, and finds what is pointed at."""
+    shown = np.full((440, 680, 3), 200, np.uint8)
+    cv2.ellipse(shown, (340, 220), (200, 150), 0, 0, 360, (150, 60, 40), -1)
+    truth = torch.from_numpy((shown[..., 0] == 150).astype(np.float32))
+    prompts: list[dict[str, Any]] = []
+
+    def decoded_by(seen: Any, prompt: dict[str, Any], *, several: bool) -> Any:
+        prompts.append(prompt)
+        if "input_masks" in prompt:
+            logits = prompt["input_masks"][0]
+        else:
+            logits = (truth[None, ::4, ::4] * 2 - 1) * 10
+        return network.Drawn(logits=logits.float(), scores=torch.tensor([0.9]))
+
+    monkeypatch.setattr(engine._seeing._network, "_decoded", decoded_by)
+    picture = save(tmp_path, shown)
+    for radius in (60, 40, 0):
+        prompts.clear()
+
+        def painted(mask: Any, radius: int = radius) -> None:
+            if radius:
+                cv2.circle(mask, (300, 200), radius, 255, -1)
+            else:
+                cv2.ellipse(mask, (340, 220), (200, 150), 0, 0, 360, 255, -1)
+
+        one = item(picture, mask=drawn_mask(tmp_path, painted))
+        (made,) = engine.run([one], Silent())
+        assert isinstance(made, Arrays)
+        found = cv2.resize(made.arrays["masks"][0].astype(np.uint8), (680, 440)) > 0
+        share = (found & (truth.numpy() > 0)).sum() / (truth.numpy() > 0).sum()
+        assert share > 0.95
+        asked_again = [one for one in prompts if "input_masks" not in one]
+        assert bool(asked_again) is (radius > 0)
+        for again in asked_again:
+            assert "input_boxes" not in again
+            places = again["input_points"][0, 0].numpy() * [680 / 256, 440 / 256]
+            assert 1 <= len(places) <= asking.MOST_INNER_POINTS
+            assert (np.linalg.norm(places - [300, 200], axis=1) < radius).all()
 
 
 def test_several_candidates_are_different_and_of_the_images_proportions(

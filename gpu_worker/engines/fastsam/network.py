@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from gpu_worker.engines import devices, torchvision_shim
-from gpu_worker.engines.smart_mask import choosing
+from gpu_worker.engines.smart_mask import choosing, readings
 from gpu_worker.engines.smart_mask.asking import Asked, Object
 from gpu_worker.engines.smart_mask.choosing import Found, Pick
 from gpu_worker.engines.smart_mask.seeing import Candidate
@@ -125,7 +125,7 @@ class FastSam:
     @torch.inference_mode()
     def candidates(self, seen: Scene, asked: Asked) -> list[Candidate]:
         masks = seen.masks()
-        choices = [_choices(seen, masks, one) for one in asked.objects()]
+        choices = [_meant(seen, masks, asked, one) for one in asked.objects()]
         if not all(choices):
             return []
         # The n-th candidate of several objects has each object's n-th, or its last.
@@ -235,6 +235,18 @@ def _scene(
         boxes=torch.minimum((boxes / PROTOTYPE_PX).clamp(min=0), limits),
         scores=scores,
     )
+
+
+def _meant(seen: Scene, masks: Tensor, asked: Asked, wanted: Object) -> list[Pick]:
+    choices = _choices(seen, masks, wanted)
+    if wanted.guide is None:
+        return choices
+    return readings.likelier_first(
+        asked,
+        choices,
+        lambda: _choices(seen, masks, wanted.as_part()),
+        lambda pick: seen.mask(pick).cpu().numpy(),
+    )[: choosing.MOST_PICKS]
 
 
 def _choices(seen: Scene, masks: Tensor, wanted: Object) -> list[Pick]:

@@ -5,7 +5,8 @@
 
 A prompt with one meaning (a box, several points, a painted mask) gets the mask that the
 model makes for such, and its alternatives behind it; a single point is ambiguous, and
-gets the whole, a part and a part of that, the likeliest first.
+gets the whole, a part and a part of that, the likeliest first. A painted mask may cover
+a part only: then points within it are asked instead (`smart_mask.readings`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from gpu_worker.engines import devices, torchvision_shim
 from gpu_worker.engines.sam2.settings import Weights
-from gpu_worker.engines.smart_mask import choosing
+from gpu_worker.engines.smart_mask import choosing, readings
 from gpu_worker.engines.smart_mask.asking import Asked, Object
 from gpu_worker.engines.smart_mask.choosing import Found
 from gpu_worker.engines.smart_mask.seeing import Candidate
@@ -37,8 +38,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # sam2/modeling/sam2_base.py: a mask as a prompt, as if the decoder had made it.
 PAINTED, UNPAINTED = 10.0, -10.0
 MOST = choosing.MOST_PICKS
-# Masks that overlap so much are the same answer.
-SAME = 0.9
+SAME = readings.SAME
 # Where nothing is said, it is asked at each place of a grid, and in the middle.
 GRID = 4
 MIDDLE_BOX = (0.1, 0.1, 0.9, 0.9)
@@ -93,7 +93,7 @@ class Sam2:
         height, width = asked.rgb.shape[:2]
         scale = DRAWN_SIDE_PX / max(height, width)
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        choices = [self._choices(seen, one, size) for one in asked.objects()]
+        choices = [self._meant(seen, asked, one, size) for one in asked.objects()]
         if not all(choices):
             return []
         made = []
@@ -103,6 +103,19 @@ class Sam2:
             score = min(one.score for one in together)
             made.append(Candidate(mask=mask, score=score))
         return made
+
+    def _meant(
+        self, seen: Embedding, asked: Asked, wanted: Object, size: tuple[int, int]
+    ) -> list[Candidate]:
+        choices = self._choices(seen, wanted, size)
+        if wanted.guide is None:
+            return choices
+        return readings.likelier_first(
+            asked,
+            choices,
+            lambda: self._choices(seen, wanted.as_part(), size),
+            lambda one: one.mask,
+        )[:MOST]
 
     def _choices(
         self, seen: Embedding, wanted: Object, size: tuple[int, int]

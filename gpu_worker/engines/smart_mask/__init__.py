@@ -18,6 +18,7 @@ neural     the engine around a network
 asking     image and prompt, from the child that reads them to the device
 seeing     one pass over the images that are new, a choice for each job
 keeping    what was seen in the last images
+readings   whether paint is the whole object or a part of it, by the network's masks
 choosing   which of all the masks that were found are meant
 answering  the masks as pictures, in a child
 """

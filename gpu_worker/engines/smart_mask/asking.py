@@ -7,7 +7,7 @@ any size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ Arrays = dict[str, NDArray[Any]]
 GUIDE_SIDE_PX = 256
 # The editor that this replaces took as many points from a stroke.
 MOST_STROKE_POINTS = 10
+# Points for a network to find what paint is a part of; all are deep within it.
+MOST_INNER_POINTS = 5
+
+
+def _no_points() -> Floats:
+    return np.zeros((0, 3), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +36,15 @@ class Asked:
 
     `rgb`: uint8 (height, width, 3). `points`: float32 (n, 3), x, y and 1 on the object
     or 0 beside it. `boxes`: float32 (n, 4), x_min, y_min, x_max, y_max. `guide`: uint8
-    (height, width) of its own size, 1 where the object was painted over.
+    (height, width) of its own size, 1 where the object was painted over. `inner`: as
+    `points`, some that are on the object even if only a part of it was painted.
     """
 
     rgb: Pixels
     points: Floats
     boxes: Floats
     guide: Pixels | None = None
+    inner: Floats = field(default_factory=_no_points)
 
     def objects(self) -> list[Object]:
         """One for each box; else the one that the points, the guide or nothing mean.
@@ -44,9 +52,14 @@ class Asked:
         A point on the object belongs to the boxes that hold it, one beside to all.
         """
         if len(self.boxes) == 0:
-            return [Object(points=self.points, guide=self.guide)]
+            return [Object(points=self.points, guide=self.guide, inner=self.inner)]
         return [
-            Object(points=_of_box(self.points, box), box=box, guide=self.guide)
+            Object(
+                points=_of_box(self.points, box),
+                box=box,
+                guide=self.guide,
+                inner=_of_box(self.inner, box),
+            )
             for box in self.boxes
         ]
 
@@ -58,6 +71,14 @@ class Object:
     points: Floats
     box: Floats | None = None
     guide: Pixels | None = None
+    inner: Floats = field(default_factory=_no_points)
+
+    def as_part(self) -> Object:
+        """The same, with paint that is on the object and does not say how far it
+        reaches."""
+        return replace(
+            self, points=np.concatenate([self.points, self.inner]), guide=None
+        )
 
     @property
     def is_subject(self) -> bool:
@@ -71,6 +92,7 @@ def asked(arrays: Arrays) -> Asked:
         points=arrays["points"],
         boxes=arrays["boxes"],
         guide=arrays.get("guide"),
+        inner=arrays.get("inner", _no_points()),
     )
 
 
@@ -89,8 +111,11 @@ def arrays(item: Item, side_px: int) -> Arrays:
     made: Arrays = {"rgb": shrink(image.rgb, side_px)}
     if prompt.guide is not None and cutting.is_painted(prompt.guide):
         made["guide"] = _small(prompt.guide)
+        inner = _along(cutting.core(made["guide"] > 0), MOST_INNER_POINTS)
+        made["inner"] = np.array([(x, y, 1) for x, y in inner], np.float32)
     elif prompt.guide is not None:
-        points += [(x, y, True) for x, y in _along(prompt.guide)]
+        strokes = _along(prompt.guide, MOST_STROKE_POINTS)
+        points += [(x, y, True) for x, y in strokes]
     made["points"] = np.array(points, np.float32).reshape(-1, 3)
     sides = np.array([width, height, width, height], np.float32)
     made["boxes"] = np.array(prompt.boxes, np.float32).reshape(-1, 4) / sides
@@ -113,9 +138,9 @@ def _small(guide: NDArray[np.bool_]) -> Pixels:
     return small.astype(np.uint8)
 
 
-def _along(guide: NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Points spread over strokes: each next one is the farthest from those before,
-    the first the deepest within the paint."""
+def _along(guide: NDArray[np.bool_], most: int) -> list[tuple[float, float]]:
+    """Points spread over paint: each next one is the farthest from those before, the
+    first the deepest within."""
     import cv2
 
     depth = cv2.distanceTransform(guide.astype(np.uint8), cv2.DIST_L2, 3)
@@ -125,7 +150,7 @@ def _along(guide: NDArray[np.bool_]) -> list[tuple[float, float]]:
     chosen = [int(np.argmax(depth[rows, columns]))]
     far = np.linalg.norm(places - places[chosen[0]], axis=1)
     least = 0.02 * max(guide.shape)
-    while len(chosen) < MOST_STROKE_POINTS and far.max() > least:
+    while len(chosen) < most and far.max() > least:
         chosen.append(int(far.argmax()))
         far = np.minimum(far, np.linalg.norm(places - places[chosen[-1]], axis=1))
     shares = (places[chosen] + 0.5) / np.array(guide.shape[::-1], np.float32)

@@ -132,6 +132,12 @@ def test_painted_object_is_a_guide(tmp_path: Path) -> None:
     assert asked.guide is not None
     assert asked.guide.shape == (166, 256)
     assert asked.guide.mean() == pytest.approx(np.pi * 120**2 / 440 / 680, rel=0.02)
+    places = asked.inner[:, :2] * [680, 440]
+    assert 1 <= len(places) <= asking.MOST_INNER_POINTS
+    assert (np.linalg.norm(places - [300, 200], axis=1) < 70).all()
+    (whole,) = asked.objects()
+    part = whole.as_part()
+    assert (part.guide, part.points.tolist()) == (None, asked.inner.tolist())
 
 
 def test_prompt_that_does_not_go_with_the_image_is_refused() -> None:
