@@ -2,7 +2,9 @@
 
 Only faults of the provider itself count (it cannot be reached, answers 5xx, or not in
 time): a key that it refuses is one client's trouble. After the pause one request goes
-through; its outcome closes the circuit or doubles the pause.
+through; its outcome closes the circuit or doubles the pause. What was under way when
+the circuit opened may fail as well, and says nothing new: a pause that each of them
+doubled would be minutes after one bad second of a busy worker.
 
 Whose quota is used up waits alone, for as long as the provider says (`Retry-After`),
 and is not asked for meanwhile. Whoever is not let through is told how long to wait, and
@@ -50,28 +52,34 @@ class Circuit:
         self._open_until = 0.0
         self._rests: dict[str, float] = {}
 
-    def check(self, payer: str = "") -> None:
-        """Raises ProviderRateLimited while this payer is to wait, and CircuitOpen. Whom
-        it lets through after a pause goes alone."""
+    def check(self, payer: str = "") -> bool:
+        """Whether this request is the trial after a pause, which goes alone. Raises
+        ProviderRateLimited while this payer is to wait, and CircuitOpen."""
         with self._lock:
             now = self._clock()
             if (left_s := self._rests.get(payer, now) - now) > 0:
                 raise _put_off(ProviderRateLimited(), left_s)
             if self._failures < FAILURES:
-                return
+                return False
             if (left_s := self._open_until - now) > 0:
                 raise _put_off(CircuitOpen(), left_s)
             self._open_until = now + self._pause_s
+            return True
 
-    def heard(self, error: HostedError | None, payer: str = "") -> None:
-        """What came of a request; None: the provider did its part."""
+    def heard(
+        self, error: HostedError | None, payer: str = "", *, trial: bool = False
+    ) -> None:
+        """What came of a request, which was a trial or not; None: the provider did its
+        part."""
         if isinstance(error, CircuitOpen):
             return
         with self._lock:
             if isinstance(error, ProviderUnavailable | ProviderTimeout):
                 self._failures += 1
-                if self._failures >= FAILURES:
+                if self._failures == FAILURES or trial:
                     self._open(error)
+                elif self._failures > FAILURES:
+                    self._stay_open(error)
                 return
             self._failures, self._pause_s = 0, self._first_pause_s
             if isinstance(error, ProviderRateLimited) and error.retry_after_s > 0:
@@ -83,6 +91,13 @@ class Circuit:
         error.retry_after_s = max(self._pause_s, asked_s)
         self._open_until = self._clock() + error.retry_after_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _stay_open(self, error: HostedError) -> None:
+        """For one that was under way: it waits like all others."""
+        now = self._clock()
+        asked_s = min(error.retry_after_s, LONGEST_PAUSE_S)
+        self._open_until = max(self._open_until, now + asked_s)
+        error.retry_after_s = max(0.0, self._open_until - now)
 
     def _rest(self, payer: str, wait_s: float) -> None:
         now = self._clock()

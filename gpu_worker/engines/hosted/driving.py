@@ -96,7 +96,7 @@ class Drive:
             raise ProviderUnavailable(
                 "Two requests to the provider came to nothing.", unpaid=False
             )
-        self.circuit.check(self.account.payer)
+        trial = self.circuit.check(self.account.payer)
         self.memory.sent += 1
         if not self.talk.keep(self.memory.text(), wait_s=self._wait_s()):
             self.memory.sent -= 1
@@ -109,7 +109,7 @@ class Drive:
         try:
             answer = self.provider.submit(self.wish, self.account, self._left_s())
         except HostedError as error:
-            self.circuit.heard(error, self.account.payer)
+            self.circuit.heard(error, self.account.payer, trial=trial)
             self.memory.sent -= error.unpaid
             raise
         self.circuit.heard(None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
 
 from tests.engines.house import EngineHouse
-from tests.engines.providers.conftest import OWNERS
-from tests.engines.providers.server import LATER_S, Providers, picture
+from tests.engines.providers.conftest import OWNERS, SLOTS
+from tests.engines.providers.server import LATER_S, Providers, picture, until
 from tests.flows.house import eventually
 
 ROOM = picture("white", (120, 80))
@@ -225,6 +226,22 @@ def test_provider_that_fails_again_and_again_is_left_alone_for_a_while(
     providers.will("compatible")
     job = home.done("edit", ROOM, engine="openai-compatible", prompt="It.")
     assert job["status"] == "succeeded"
+
+
+def test_pause_is_not_doubled_by_each_of_many_that_were_under_way(
+    home: EngineHouse, providers: Providers
+) -> None:
+    providers.will(STABILITY, *["hang"] * SLOTS)
+    jobs = [
+        home.began("generate", engine=STABILITY, prompt="It.") for _ in range(SLOTS)
+    ]
+    until(lambda: len(providers.asked(STABILITY)) == SLOTS)
+    failed_at = time.monotonic()
+    providers.go_on.set()
+    assert all(home.end_of(one)["status"] == "succeeded" for one in jobs)
+    trial = providers.asked(STABILITY)[SLOTS]
+    # What was under way beyond the fifth had made it eight times as long.
+    assert trial.at - failed_at < 4 * PAUSE_S
 
 
 def test_key_that_is_refused_leaves_the_provider_open_to_others(

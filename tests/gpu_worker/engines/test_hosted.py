@@ -232,10 +232,10 @@ def test_circuit_opens_lets_one_through_and_doubles_its_pause() -> None:
     with pytest.raises(CircuitOpen):
         found.check()
     now[0] += 10.1
-    found.check()
+    assert found.check()
     with pytest.raises(CircuitOpen):
         found.check()
-    found.heard(errors.ProviderUnavailable())
+    found.heard(errors.ProviderUnavailable(), trial=True)
     now[0] += 10.1
     with pytest.raises(CircuitOpen):
         found.check()
@@ -244,6 +244,26 @@ def test_circuit_opens_lets_one_through_and_doubles_its_pause() -> None:
     found.heard(None)
     found.check()
     found.check()
+
+
+def test_what_was_under_way_when_the_circuit_opened_lengthens_no_pause() -> None:
+    now = [100.0]
+    found = Circuit(10, clock=lambda: now[0])
+    late = [errors.ProviderTimeout() for _ in range(circuit.FAILURES + 11)]
+    for _ in late:
+        assert not found.check()
+    for error in late:
+        found.heard(error)
+    assert late[-1].retry_after_s == 10
+    now[0] += 10.1
+    assert found.check()
+    found.heard(errors.ProviderTimeout(), trial=True)
+    found.heard(errors.ProviderUnavailable(retry_after_s=60))
+    now[0] += 20.1
+    with pytest.raises(CircuitOpen):
+        found.check()
+    now[0] += 40
+    assert found.check()
 
 
 @pytest.mark.parametrize(
