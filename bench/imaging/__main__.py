@@ -70,13 +70,16 @@ def _line(
 
 def show_memory(source: Path) -> None:
     found = {way: memory.above_idle_kb(way, source) for way in memory.WAYS}
-    for other in ("Pillow thumbnail", "Pillow draft", "libvips thumbnail"):
-        ratio = found["nijika"] / found[other]
-        print(
-            f"| memory of one resize above idle | {found['nijika'] / 1000:.1f} MB "
-            f"| {other} {found[other] / 1000:.1f} MB | {ratio:.2f} | ≤ 0.3 |",
-            flush=True,
-        )
+    spared = memory.above_idle_kb("nijika", source, profile="memory_efficient")
+    what = "memory of one resize above idle"
+    for name, ours in ((what, found["nijika"]), (f"{what}, memory_efficient", spared)):
+        for other in ("Pillow thumbnail", "Pillow draft", "libvips thumbnail"):
+            print(
+                f"| {name} | {ours / 1000:.1f} MB "
+                f"| {other} {found[other] / 1000:.1f} MB "
+                f"| {ours / found[other]:.2f} | ≤ 0.3 |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import re
 import subprocess
 import sys
@@ -23,10 +24,13 @@ WAYS = {
 }
 
 
-def above_idle_kb(way: str, source: Path) -> int:
-    """In a process of its own."""
+def above_idle_kb(way: str, source: Path, *, profile: str = "") -> int:
+    """In a process of its own, under a profile where one is named."""
     command = [sys.executable, "-m", "bench.imaging.memory", way, str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = os.environ | ({"NIJIKA_PROFILE": profile} if profile else {})
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 

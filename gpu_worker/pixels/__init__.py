@@ -7,6 +7,7 @@ heif        whether such a file is whole
 decoding    the file as pixels: upright, sRGB, 8 bits, no larger than asked for
 colours     any colour space and depth to sRGB
 encoding    pixels as a file of each format
+planes      a JPEG from a larger one, without a picture in between
 libvips     the library, with no loaders but those that are used here
 
 A caller sets limits on memory and time of the process as well: decoders have bugs.

@@ -28,6 +28,17 @@ def upright(pixels: Pixels, turn: int) -> Pixels:
     """Turned by an EXIF orientation, 1 to 8."""
     if turn >= 5:
         pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels[_flips(turn)])
+
+
+def as_stored(pixels: Pixels, turn: int) -> Pixels:
+    """A view of an upright picture as its file has it: what is written there comes out
+    upright."""
+    pixels = pixels[_flips(turn)]
+    return pixels.swapaxes(0, 1) if turn >= 5 else pixels
+
+
+def _flips(turn: int) -> tuple[slice, slice]:
     rows = slice(None, None, -1 if turn in (3, 4, 7, 8) else 1)
     columns = slice(None, None, -1 if turn in (2, 3, 6, 7) else 1)
-    return np.ascontiguousarray(pixels[rows, columns])
+    return rows, columns

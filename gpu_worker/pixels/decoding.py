@@ -1,10 +1,11 @@
 """A file as pixels: uint8, RGB or RGBA, sRGB, upright, the first frame unless asked.
 
-Pillow reads the header and most formats. OpenCV decodes a JPEG that is to be much
-smaller, to the very pixels that Pillow makes, in less time. libvips decodes what it
-does faster and line by line: other JPEG, PNG, and WebP that is to be made smaller. What
-is to be made smaller is made so while it is decoded, so that the whole bitmap never is
-in memory where the format allows that.
+Pillow reads the header and most formats. libjpeg-turbo by itself decodes a JPEG that is
+to be much smaller, to the very pixels that Pillow makes, in less time; OpenCV's does
+that where memory is to be spared. libvips decodes what it does faster and line by line:
+other JPEG, PNG, and WebP that is to be made smaller. What is to be made smaller is made
+so while it is decoded, so that the whole bitmap never is in memory where the format
+allows that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image
 
 from gpu_worker import settings
@@ -93,7 +95,7 @@ def _by_libvips(
     """The picture, not turned. None: it is one for Pillow."""
     options: dict[str, Any] = dict(_SEQUENTIAL)
     if image.format in ("JPEG", "MPO"):
-        load, options["shrink"] = "jpegload", _shrink(image.size, enough)
+        load, options["shrink"] = "jpegload", jpeg_shrink(image.size, enough)
     elif image.format == "PNG":
         load = "pngload"
     elif image.format == "WEBP" and enough and _is_less(enough, image.size):
@@ -121,37 +123,47 @@ def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:
 
 def _drafted(source: Path | bytes, image: Image.Image, enough: Size) -> Pixels:
     """A JPEG as its decoder makes it smaller, then exactly as large as is enough."""
-    shrink = _shrink(image.size, enough)
+    shrink = jpeg_shrink(image.size, enough)
     image.draft(None, enough)
     pixels = _reduced(source, image, shrink)
     if pixels is None:
         image.load()
         pixels = np.asarray(image, np.uint8)
-    least = min(enough[0] / image.width, enough[1] / image.height)
-    if NEARLY <= least < 1:
-        small = cv2.resize(pixels, enough, interpolation=cv2.INTER_CUBIC)
+    return scaled(pixels, enough[0] / image.width, enough[1] / image.height)
+
+
+def scaled(pixels: Pixels, across: float, down: float) -> Pixels:
+    """By factors of at most 1, each side rounded. There is no alpha in it."""
+    least = min(across, down)
+    if least == 1:
+        return pixels
+    if least >= NEARLY:
+        small = cv2.resize(
+            pixels, None, fx=across, fy=down, interpolation=cv2.INTER_CUBIC
+        )
         return np.asarray(small, np.uint8)
-    kind = {"L": "b-w", "RGB": "srgb", "CMYK": "cmyk"}[image.mode]
-    made = libvips.Image.new_from_memory(
-        pixels, *image.size, len(image.getbands()), "uchar"
-    ).copy(interpretation=kind)
-    whole: Pixels = _shrunk(made, enough).numpy()
-    return whole
+    height, width = pixels.shape[:2]
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
+    made = libvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
+    whole: Pixels = made.resize(across, vscale=down, kernel="lanczos3").numpy()
+    return np.atleast_2d(whole)
 
 
 def _reduced(source: Path | bytes, image: Image.Image, shrink: int) -> Pixels | None:
-    """A drafted JPEG by OpenCV. None: it is one for Pillow, which knows more colours
-    and refuses a file that is cut short; OpenCV fills that up with grey."""
-    kind = {"L": cv2.IMREAD_GRAYSCALE, "RGB": cv2.IMREAD_COLOR_RGB}.get(image.mode)
-    if kind is None or not _has_end(image):
+    """A drafted JPEG by libjpeg-turbo. None: it is one for Pillow, which knows more
+    colours, and says what is a damage."""
+    if image.mode not in ("L", "RGB"):
         return None
-    flags = kind | _REDUCED[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
     if isinstance(source, Path) and _is_read_in_pieces(source):
-        return _into(_blank(image), source, flags)
+        return _in_pieces(source, image, shrink)
     data = np.fromfile(source, np.uint8) if isinstance(source, Path) else source
-    made = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    is_it = made is not None and made.shape[1::-1] == image.size
-    return np.asarray(made, np.uint8) if is_it else None
+    kind = "GRAY" if image.mode == "L" else "RGB"
+    width, height = image.size
+    try:
+        made = simplejpeg.decode_jpeg(data, kind, min_height=height, min_width=width)
+    except ValueError:
+        return None
+    return made if made.shape[1::-1] == image.size else None
 
 
 def _is_read_in_pieces(source: Path) -> bool:
@@ -166,6 +178,15 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _END = b"\xff\xd9"
+
+
+def _in_pieces(source: Path, image: Image.Image, shrink: int) -> Pixels | None:
+    """As `_reduced`, by OpenCV, which fills up with grey what is cut short."""
+    if not _has_end(image):
+        return None
+    kind = cv2.IMREAD_GRAYSCALE if image.mode == "L" else cv2.IMREAD_COLOR_RGB
+    flags = kind | _REDUCED[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
+    return _into(_blank(image), source, flags)
 
 
 def _has_end(image: Image.Image) -> bool:
@@ -197,7 +218,7 @@ def _into(pixels: Pixels, source: Path, flags: int) -> Pixels | None:
     return None if np.array_equal(last, mark) else pixels
 
 
-def _shrink(size: Size, enough: Size | None) -> int:
+def jpeg_shrink(size: Size, enough: Size | None) -> int:
     """How much smaller a JPEG's own decoder may make it."""
     if enough is None:
         return 1

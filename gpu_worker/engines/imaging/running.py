@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from gpu_worker import pixels
-from gpu_worker.engines.base import Input, Item, Picture
+from gpu_worker.engines.base import Input, Item, Picture, Result
+from gpu_worker.engines.imaging import sparing
 from gpu_worker.engines.imaging.table import OPERATIONS, work
 from gpu_worker.errors import InvalidParameters
 from gpu_worker.pixels import Pixels
 
 
-def run(name: str, item: Item) -> Picture:
+def run(name: str, item: Item) -> Picture | Result:
     """The item's first image after the operation. Raises WorkerError."""
+    if name == "resize" and (file := sparing.resized(item)):
+        return file
     first, *more = item.inputs
     others = {one.role: read(one) for one in more}
     for role in OPERATIONS[name].needs:
