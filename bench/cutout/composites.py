@@ -143,7 +143,7 @@ def _placed(
     case: Case, size: tuple[int, int], random: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """The subject's own colours (H, W, 3), and its alpha (H, W) in 0 to 1."""
-    alpha = case.alphas[0].astype(np.float32) / 255
+    alpha = case.alphas[0].astype(np.float32) / np.float32(255)
     colours = _colours(case.photo.astype(np.float32), alpha)
     rows, columns = np.nonzero(alpha > 0.05)
     box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -205,4 +205,5 @@ def _photographed(mixed: Floats, random: np.random.Generator) -> Pixels:
     photo = np.clip(noisy, 0, 255).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(78, 94))]
     file = cv2.imencode(".jpg", photo[..., ::-1], quality)[1]
-    return np.ascontiguousarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1])
+    back = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(back[..., ::-1])

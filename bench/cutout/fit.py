@@ -63,7 +63,7 @@ class Example:
     @property
     def truth(self) -> Floats:
         """The share of each superpixel that is subject."""
-        return self.pieces.mean_of(self.truths[0]) / 255
+        return self.pieces.mean_of(self.truths[0]) / np.float32(255)
 
 
 def main() -> None:

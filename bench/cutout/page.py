@@ -61,7 +61,9 @@ def _row(folder: Path, case: Case, engine: Scored, plain: Scored | None) -> str:
 def on(cutout: Pixels, ground: str) -> Pixels:
     """An RGBA cut-out on a plain ground, at most as large as the page shows it."""
     alpha = cutout[..., 3:].astype(np.float32) / 255
-    mixed = alpha * cutout[..., :3] + (1 - alpha) * np.float32(GROUNDS[ground])
+    mixed = alpha * cutout[..., :3] + (1 - alpha) * np.array(
+        GROUNDS[ground], np.float32
+    )
     return mixed.round().astype(np.uint8)
 
 

@@ -78,7 +78,9 @@ def _case(name: str, photo: Path, alphas: list[Path], group: str = "photo") -> C
 
 def plane(path: Path) -> Pixels:
     """The alpha channel of a cut-out, or a grey picture."""
-    read: Pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if read is None:
+        raise ValueError(f"{path} is no picture")
     return read if read.ndim == 2 else read[..., 3 if read.shape[2] == 4 else 0]
 
 

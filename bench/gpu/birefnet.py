@@ -53,7 +53,7 @@ def ladder(report: Report, network: BiRefNet, *, quick: bool) -> None:
     report.fact("own_kernels", own)
     line(report, "own kernels, folded", lambda x: fast(x)[-1], truth)
     profile(report, fast)
-    batches = (BATCH,) if quick else (1, 2, 4, BATCH, 16)
+    batches: tuple[int, ...] = (BATCH,) if quick else (1, 2, 4, BATCH, 16)
     graphs(report, "own kernels, folded, graph", fast, truth, batches)
     with TanhGelu(fast):
         graphs(report, "same, GELU in the product (tanh)", fast, truth, (BATCH,))

@@ -190,8 +190,11 @@ def signer(stack: Stack) -> Callable[[str], str]:
 
 def accepted(stack: Stack, source: Path) -> str:
     """A job whose input is the source, once it has ended."""
-    image = ("a.jpg", source.read_bytes())
-    fields = {"operation": "resize", "width": "64", "image": image}
+    fields: dict[str, str | tuple[str, bytes]] = {
+        "operation": "resize",
+        "width": "64",
+        "image": ("a.jpg", source.read_bytes()),
+    }
     made = _call(stack, "/jobs", *encode_multipart_formdata(fields))
     while made["status"] not in ("succeeded", "failed"):
         time.sleep(0.2)

@@ -141,7 +141,7 @@ def session_of(home: House, email: str, credits: str = "50", role: str = "user")
     assert clerk.stdin and clerk.stdout
     clerk.stdin.write(json.dumps([email, credits, role]) + "\n")
     clerk.stdin.flush()
-    key = clerk.stdout.readline().strip()
+    key = str(clerk.stdout.readline()).strip()
     assert key, "tests.browser.session has failed; its traceback is above"
     return key
 
