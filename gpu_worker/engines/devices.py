@@ -6,12 +6,13 @@ what an engine announces without it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from gpu_worker import settings
-from gpu_worker.errors import DeviceLost, OutOfMemory, WorkerError
+from gpu_worker.errors import DeviceLost, EngineUnavailable, OutOfMemory, WorkerError
 
 LIBRARIES = ("cuda", "cudnn", "cublas")
 OUT_OF_MEMORY = (
@@ -73,6 +74,30 @@ def error_of(error: BaseException) -> WorkerError | None:
     if _named(text, LOST):
         return DeviceLost()
     return OutOfMemory() if _named(text, OUT_OF_MEMORY) else None
+
+
+def check_compiler(setting: str, device: str, *, backend: str = "inductor") -> None:
+    """Compile next to nothing: a machine without a compiler says so when an engine is
+    loaded, not in each job. `setting` asked for it. Raises EngineUnavailable."""
+    import torch
+
+    try:
+        torch.compile(_next_to_nothing, backend=backend)(torch.ones(8, device=device))
+    except Exception as error:  # of torch, of a compiler, or of a backend of anybody's
+        raise EngineUnavailable(
+            f"{setting}: torch cannot compile for {device} here ({_cause(error)})."
+        ) from error
+
+
+def _next_to_nothing(numbers: Any) -> Any:
+    return numbers.sin() + 1
+
+
+def _cause(error: Exception) -> str:
+    """The name of what went wrong. Torch puts that of the inner error before its text,
+    of which nothing is told: it may have this machine's paths."""
+    inner = re.match(r"([A-Z]\w+): ", str(error))
+    return inner[1] if inner else type(error).__name__
 
 
 def free_memory() -> None:

@@ -165,8 +165,12 @@ def test_prompt_that_is_too_long_fails_and_costs_nothing(home: EngineHouse) -> N
     job = done(home, "generate", prompt="long " * 500, width=256, height=256)
     assert job["status"] == "failed"
     assert job["error"]["code"] == "invalid_parameters"
+    assert job["error"]["message"].startswith("The prompt has ")
     assert "1024" in job["error"]["message"]
     assert job["charged"] == "0.0000"
+    told = {"prompt": "short", "negative_prompt": "long " * 500}
+    job = done(home, "generate", width=256, height=256, **told)
+    assert job["error"]["message"].startswith("The negative prompt has ")
 
 
 def test_damaged_image_fails_as_such(home: EngineHouse) -> None:

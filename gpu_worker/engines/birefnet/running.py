@@ -92,6 +92,7 @@ def warm_up(
     module = matting.network.module
     if settings.compiles() and isinstance(module, BiRefNet):
         say("compiling")
+        devices.check_compiler("NIJIKA_BIREFNET_COMPILE", matting.device)
         fitted.compile_parts(module)
     height, width = sizing.height_px, sizing.width_px
     like = torch.empty(0, device=matting.device, dtype=matting.dtype)

@@ -149,8 +149,8 @@ class Painter:
             wanted, otherwise=prompts.OF_TASKS.get(task or "", DEFAULT_PROMPT)
         )
         negative = wanted.get("negative_prompt", "").strip() or NOTHING
-        for text in (prompt, negative):
-            prompts.check(self._pipeline, text)
+        prompts.check(self._pipeline, prompt)
+        prompts.check(self._pipeline, negative, name="negative prompt")
         named = (wanted[name] for name in schemas.SCALES if name in wanted)
         scale = 1.0 if is_fast else next(named, schemas.CFG_SCALE)
         return Wish(

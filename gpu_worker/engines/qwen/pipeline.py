@@ -64,8 +64,11 @@ def load(name: settings.Name, *, say: Say) -> Any:
 
 
 def settle(pipeline: Any, *, say: Say) -> Any:
-    """Bring a pipeline, with its adapters, to the device as the settings say."""
-    device, recipe = devices.device(), settings.memory()
+    """Bring a pipeline, with its adapters, to the device as the settings say. Raises
+    EngineUnavailable."""
+    device, recipe, backend = devices.device(), settings.memory(), settings.compiler()
+    if backend:
+        devices.check_compiler("NIJIKA_QWEN_COMPILE", device, backend=backend)
     say(f"moving to {device} ({recipe})")
     if recipe == "quantised":
         _store_in_eight_bits(pipeline)
@@ -73,7 +76,7 @@ def settle(pipeline: Any, *, say: Say) -> Any:
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
-    if backend := settings.compiler():
+    if backend:
         say("compiling")
         _compile(pipeline.transformer, backend)
     return pipeline

@@ -18,17 +18,17 @@ MOST_TOKENS = 1024
 """What the pipelines read of a prompt (diffusers, `tokenizer_max_length`)."""
 
 
-def check(pipeline: Any, text: str) -> None:
+def check(pipeline: Any, text: str, *, name: str = "prompt") -> None:
     """Raises InvalidParameters for a prompt that is too long, or that has a word of
     the model's own: `<|image_pad|>` would stand for an image that is not there."""
     tokenizer = pipeline.tokenizer
     for word in tokenizer.all_special_tokens:
         if word in text:
-            raise InvalidParameters(f"A prompt cannot contain {word}.")
+            raise InvalidParameters(f"A {name} cannot contain {word}.")
     template = pipeline.prompt_template_encode
     dropped = pipeline.prompt_template_encode_start_idx
     count = len(tokenizer(template.format(text)).input_ids) - dropped
     if count > MOST_TOKENS:
         raise InvalidParameters(
-            f"The prompt has {count} tokens; the model reads at most {MOST_TOKENS}."
+            f"The {name} has {count} tokens; the model reads at most {MOST_TOKENS}."
         )
