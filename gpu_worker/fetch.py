@@ -42,6 +42,7 @@ MAX_ADDRESSES = 4
 # More than webhooks and fetches may have at once: names that hang keep nobody waiting.
 MAX_LOOKUPS = 500
 CHUNK_BYTES = 65536
+BEFOREHAND = {102, 103}
 REDIRECTS = {301, 302, 303, 307, 308}
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -436,6 +437,17 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
+class _Response(http.client.HTTPResponse):
+    """One that hears what servers say beforehand (RFC 9110, 15.2), early hints for
+    instance. The standard library knows of 100 alone."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status in BEFOREHAND:
+            self.headers = self.msg = None  # type: ignore[assignment]  # to begin anew
+            super().begin()
+
+
 class _Answer:
     """A response whose head is read."""
 
@@ -513,9 +525,7 @@ def _exchange(
                 connection = _secured(connection, target, deadline, network)
             wire = _Wire(connection, deadline, cap)
             wire.send(request.encode(target))
-            response = http.client.HTTPResponse(
-                cast(socket.socket, wire), method=request.method
-            )
+            response = _Response(cast(socket.socket, wire), method=request.method)
             response.begin()
             # For http.client a head that breaks off is a head.
             if wire.ended:

@@ -106,6 +106,20 @@ def test_fetch_without_a_length_reads_to_the_end() -> None:
         assert fetch(url(running))[1] == b"picture"
 
 
+def test_fetch_hears_out_what_a_server_says_beforehand() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    soon = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    def answer(talk: socket.socket) -> None:
+        talk.sendall(hints)
+        raw(soon + hints)(talk)
+        reply()(talk)
+
+    with server(answer) as running:
+        fetched, body = fetch(url(running))
+    assert (body, fetched.content_type) == (b"picture", "image/png")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_fetch_follows_a_redirect(status: int) -> None:
     with server(redirect("/b.png", f"{status} Elsewhere"), reply()) as running:
