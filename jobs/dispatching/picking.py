@@ -1,7 +1,8 @@
 """Which rows go next: chosen fairly, taken, given back, and looked for again.
 
 - Fewest in flight first, per user; then the oldest. The cost grows with the users who
-  wait, not with their jobs (`_PICK` walks the index from user to user).
+  wait, not with their jobs (`_PICK` walks the index from user to user), and of each
+  only so many jobs are read as can have their turn.
 - A row is taken only as it was seen, and one that somebody else has locked is left
   out: nobody here waits for a row.
 """
@@ -228,8 +229,43 @@ FROM jobs_enginepace AS pace JOIN jobs_engine AS known
 WHERE known.queue = %(queue)s
 """
 
+# The jobs of a user who has some in flight come later by as many turns. So few turns
+# fill the window if nobody runs out of jobs: every user then has jobs up to that turn,
+# as water stands at one level over an uneven ground. With the k users who have the
+# fewest, it is (room + what they have) / k, and least with the right k. Who ran out
+# leaves room to the others, for whom it is then found again.
+_DEEPER = f"""
+turn_{{N}} AS (
+  SELECT min(ceil((missing + before) / number)) AS last
+  FROM (SELECT row_number() OVER in_order AS number, sum(jobs) OVER in_order AS before
+        FROM depth_{{BEFORE}} WHERE has_more
+        WINDOW in_order AS (ORDER BY jobs, user_id)) AS lowest
+  CROSS JOIN (SELECT (SELECT jobs FROM room) - coalesce(sum(depth), 0) AS missing
+              FROM depth_{{BEFORE}} WHERE NOT has_more) AS ran_out
+),
+depth_{{N}} AS (
+  SELECT user_id, jobs, CASE WHEN is_asked THEN found ELSE depth END AS depth,
+         is_asked AND found = wanted AS has_more
+  FROM (
+    SELECT *, CASE WHEN is_asked
+        THEN greatest(0, (SELECT last FROM turn_{{N}}) - jobs) ELSE 0 END AS wanted
+    FROM (SELECT *, has_more AND (SELECT sum(depth) FROM depth_{{BEFORE}})
+                 < (SELECT jobs FROM room) AS is_asked
+          FROM depth_{{BEFORE}}) AS users
+  ) AS asked
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS found
+    FROM (SELECT FROM jobs_job
+          WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}}
+            AND user_id = asked.user_id
+          LIMIT asked.wanted) AS of_one
+  ) AS counted
+),
+"""
+
 # What runs on a worker that is gone takes no room from the others. A user's jobs beyond
-# the window's size cannot be chosen, nor can those of users beyond as many.
+# the window's size cannot be chosen, nor can those of users beyond as many. Two looks
+# nearly always find how deep to read; else all that can be chosen is read.
 _PICK_FROM = f"""
 WITH RECURSIVE live AS ({_LIVE}),
 in_flight AS MATERIALIZED (
@@ -262,14 +298,23 @@ users AS (
   FROM waiting LEFT JOIN busy USING (user_id)
   ORDER BY coalesce(busy.jobs, 0), first_id LIMIT (SELECT jobs FROM room)
 ),
+depth_0 AS (SELECT *, 0::numeric AS depth, true AS has_more FROM users),
+{_DEEPER.replace("{N}", "1").replace("{BEFORE}", "0")}
+{_DEEPER.replace("{N}", "2").replace("{BEFORE}", "1")}
+depths AS (
+  SELECT user_id, users.jobs,
+         CASE WHEN has_more AND (SELECT sum(depth) FROM depth_2) < room.jobs
+           THEN room.jobs ELSE depth END AS depth
+  FROM depth_2 AS users CROSS JOIN room
+),
 chosen AS (
   SELECT first_ones.*, users.jobs + first_ones.place AS turn
-  FROM users CROSS JOIN LATERAL (
+  FROM depths AS users CROSS JOIN LATERAL (
     SELECT *, row_number() OVER (ORDER BY id) AS place
     FROM (SELECT id, operation, engine, alone, inputs, parameters FROM jobs_job
           WHERE queue = %(queue)s AND {_WAITING} AND {{KIND}}
             AND user_id = users.user_id
-          ORDER BY id LIMIT (SELECT jobs FROM room)) AS of_one
+          ORDER BY id LIMIT users.depth) AS of_one
   ) AS first_ones
   ORDER BY turn, id LIMIT (SELECT jobs FROM room)
 )

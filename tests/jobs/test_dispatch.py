@@ -218,6 +218,45 @@ def test_thousand_jobs_of_one_user_delay_anothers_by_what_is_in_flight(
     assert broker.job_ids() == [*(job.pk for job in jobs[:3]), lone.pk]
 
 
+WAITING = [
+    # How many jobs each user has waiting, and in flight; slots, and the batch size.
+    ([9], [0], 8, 8),
+    ([1, 1, 1], [0, 0, 0], 8, 8),
+    ([30, 1, 1, 1], [0, 0, 0, 0], 1, 8),
+    ([30, 2, 5, 1], [3, 0, 1, 0], 8, 8),
+    ([4, 30, 30], [0, 2, 3], 3, 8),
+    ([1, 2, 3, 4, 5, 6, 7, 30], [0, 1, 0, 1, 0, 2, 0, 1], 8, 4),
+    # The second look finds others that run out.
+    ([1, 4, 7, 8, 30, 30], [0, 0, 0, 0, 0, 0], 2, 8),
+    ([1, 2, 4, 8, 16, 30], [0, 0, 0, 0, 0, 0], 1, 16),
+    # More users than there is room for.
+    ([3] * 30, [0, 1] * 15, 8, 8),
+    ([2, 1] * 15, [1, 0] * 15, 8, 16),
+]
+
+
+@pytest.mark.parametrize(("waiting", "in_flight", "slots", "size"), WAITING)
+def test_jobs_whose_turn_it_is_are_those_that_a_look_at_all_would_choose(
+    waiting: list[int], in_flight: list[int], slots: int, size: int
+) -> None:
+    batching(size)
+    worker(slots=slots)
+    users = [person(f"user{number}") for number in range(len(waiting))]
+    for user, count, runs in zip(users, waiting, in_flight, strict=True):
+        made = queued(user, count + runs)
+        for job in made[:runs]:
+            start(job)
+    turns = []
+    for user, runs in zip(users, in_flight, strict=True):
+        jobs = Job.objects.filter(user=user, status="queued").order_by("id")
+        turns += [(runs + n, job.pk) for n, job in enumerate(jobs, start=1)]
+    with unpooled.connect("test") as session:
+        found = picking.pick(session, "cpu")
+    room = (2 * slots + 1 - sum(in_flight)) * size
+    assert [one.id for one in found] == [pk for _, pk in sorted(turns)[:room]]
+    assert len(found) == min(room, sum(waiting)) > 0
+
+
 def test_users_take_turns_oldest_first(dispatcher: Dispatcher, broker: Broker) -> None:
     worker(slots=3)  # a window of 7
     first = queued(person("first"), 5)

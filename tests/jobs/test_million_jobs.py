@@ -142,6 +142,28 @@ def test_choosing_among_very_many_jobs_costs_only_by_waiting_users(
     assert found["Plan"]["Shared Hit Blocks"] < 10 * USERS
 
 
+def test_a_window_of_many_short_jobs_reads_little_more_of_them(
+    crowd: Connection,
+) -> None:
+    """Not as many of each user as all could be."""
+    with crowd.transaction(force_rollback=True):
+        crowd.execute("UPDATE jobs_worker SET seen_at = clock_timestamp()")
+        crowd.execute(
+            "INSERT INTO jobs_engine (operation, name, queue, spec)"
+            """ VALUES ('removebg', 'classical', 'cpu', '{"batch_size": 16}')"""
+        )
+        found = plan(crowd, picking._PICK)
+    rows = [
+        node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes(found["Plan"])
+        if node.get("Index Name") == "job_waiting"
+    ]
+    window = 5 * 16
+    assert found["Plan"]["Actual Rows"] == window
+    assert sum(rows) < USERS + 4 * window
+    assert full_scans(found) == []
+
+
 def test_finding_that_no_job_waits_alone_costs_a_few_pages(crowd: Connection) -> None:
     found = plan(crowd, picking._TAKE_LONE, message=UUID(int=1))
     assert full_scans(found) == []
