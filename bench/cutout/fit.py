@@ -32,11 +32,11 @@ WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6}
 # Where the lines of cues bend: at these shares of all values.
 BENDS = (0.2, 0.5, 0.8)
 RIDGE = 1e-3
-RIDGE_OF_CERTAINTY = 1e-2
+RIDGE_OF_CERTAINTY = 5e-2
 ROUNDS = 6
 DIGITS = 5
 # Overlaps from useless to good, as the likelihood that a mask is of use.
-USELESS, GOOD = 0.45, 0.80
+USELESS, GOOD = 0.45, 0.78
 
 Cues = dict[str, Floats]
 Doubles = NDArray[np.float64]
@@ -48,6 +48,8 @@ class Example:
 
     case: Case
     rgb: Pixels
+    lab: Floats
+    focus: Floats
     truths: list[Pixels]
     pieces: Pieces
     coarse: Pieces
@@ -83,18 +85,18 @@ def main() -> None:
 
 def fit(examples: Sequence[Example]) -> dict[str, Model]:
     """All models; the examples are filled in by models that did not see them."""
-    for fold in range(FOLDS):
-        model = _of_pieces(_seen(examples, fold), "first")
+    first = [_of_pieces(_seen(examples, fold), "first") for fold in range(FOLDS)]
+    for fold, model in enumerate(first):
         for one in _left_out(examples, fold):
             one.opinion = fitted.likelihood(one.first, model)
             one.opinion_coarse = fitted.likelihood(one.first_coarse, model)
             one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
             again = cues.second(one.pieces, one.opinion, one.trials)
             one.second = one.first | again
-    for fold in range(FOLDS):
-        model = _of_pieces(_seen(examples, fold), "second")
+    for fold, model in enumerate(first):
+        second = _of_pieces(_seen(examples, fold), "second")
         for one in _left_out(examples, fold):
-            _finish(one, model)
+            _finish(one, {"first": model, "second": second})
     _report(examples)
     return {
         "first": _of_pieces(examples, "first"),
@@ -137,15 +139,16 @@ def _example(case: Case) -> Example:
     small, lab, focus = subject.prepared(case.photo)
     size = small.shape[1], small.shape[0]
     inside = subject.without_bars(small)
-    parts, coarse = subject.looks(
-        np.ascontiguousarray(lab[inside]), np.ascontiguousarray(focus[inside])
-    )
+    lab, focus = (np.ascontiguousarray(one[inside]) for one in (lab, focus))
+    parts, coarse = subject.looks(lab, focus)
     truths = [
         cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) for alpha in case.alphas
     ]
     return Example(
         case=case,
         rgb=np.ascontiguousarray(small[inside]),
+        lab=lab,
+        focus=focus,
         truths=[truth[inside] for truth in truths],
         pieces=parts,
         coarse=coarse,
@@ -154,16 +157,14 @@ def _example(case: Case) -> Example:
     )
 
 
-def _finish(one: Example, model: Model) -> None:
-    opinion = fitted.likelihood(one.second, model)
+def _finish(one: Example, models: Mapping[str, Model]) -> None:
+    opinion = fitted.likelihood(one.second, models["second"])
+    coarser = subject.outlined(one.rgb, one.opinion_coarse, one.coarse)
+    again = subject.mirrored(one.rgb, one.lab, one.focus, models)
     one.search = Search(
-        pieces=one.pieces,
-        first=one.opinion,
-        trials=one.trials,
-        second=opinion,
         likely=subject.spread(opinion, one.pieces),
         mask=subject.outlined(one.rgb, opinion, one.pieces),
-        coarser=subject.outlined(one.rgb, one.opinion_coarse, one.coarse),
+        others=[*one.trials, coarser, *again],
     )
     mask = one.search.mask
     one.iou = max(certainty.overlap(mask, truth > 127) for truth in one.truths)

@@ -13,8 +13,12 @@ from gpu_worker.engines.cutout.search import Search
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 
-LEAST_SHARE = 1e-4
+RIM_PX = 8
+# Windows on both sides of the outline, and colours that are alike there.
+BESIDE_PX = 13
+ALIKE_DELTA_E = 8.0
 BINS = 12
+RARE = 2e-4
 
 
 def of(found: Search, rgb: Pixels) -> float:
@@ -23,72 +27,90 @@ def of(found: Search, rgb: Pixels) -> float:
 
 
 def signs(found: Search, rgb: Pixels) -> dict[str, Floats]:
-    """What speaks for and against a mask, by name, one number each."""
-    mask, likely, areas = found.mask, found.likely, found.pieces.areas
-    tight, wide = found.trials
-    opinion = found.first[found.pieces.labels] > 0.4
-    again = found.second[found.pieces.labels] > 0.45
+    """What speaks for and against a mask that is not empty, by name, one number
+    each."""
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    mask = found.mask
     share = float(mask.mean())
+    moved = float(np.abs(found.likely - mask).mean())
     numbers = {
-        "trials agree": overlap(tight, wide),
-        "found again coarser": overlap(mask, found.coarser),
-        "agrees with the tight": overlap(mask, tight),
-        "agrees with the wide": overlap(mask, wide),
-        "agrees with the first opinion": overlap(mask, opinion),
-        "agrees with the second opinion": overlap(mask, again),
-        "likely inside": float(likely[mask].mean()),
-        "likely outside": float(likely[~mask].mean()) if share < 1 else 1.0,
-        "undecided": float((areas * found.second * (1 - found.second)).sum()),
-        "undecided first": float((areas * found.first * (1 - found.first)).sum()),
-        "colours in common": _in_common(rgb, mask),
-        "at sides": _at_sides(mask),
-        "at bottom": float(mask[-1].mean()),
-        "share": float(np.log(share + 0.01)),
+        "in all cuts": _in_all([mask, *found.others]),
+        "moved from the opinion": moved / (share + 0.02),
+        "colours of the outside": _unlike(rgb, mask),
+        "spread of colours": float(np.log(lab[mask].std(axis=0).sum() + 1)),
+        "skin outside": _mean(_skin(lab), ~mask),
         "large": max(0.0, share - 0.5),
-        "outline": _outline(mask),
-        "edge on outline": _on_edges(rgb, mask),
     }
+    numbers |= _undecided(found) | _apart(lab, mask)
     return {name: np.array([number], np.float32) for name, number in numbers.items()}
 
 
 def overlap(a: Mask, b: Mask) -> float:
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 0.0
+    return _in_all([a, b])
 
 
-def _in_common(rgb: Pixels, mask: Mask) -> float:
-    """The Bhattacharyya coefficient of the colours inside and outside."""
+def _in_all(cuts: list[Mask]) -> float:
+    """The share of what any cut holds that all hold; 0 if all are empty."""
+    union = int(np.logical_or.reduce(cuts).sum())
+    return int(np.logical_and.reduce(cuts).sum()) / union if union else 0.0
+
+
+def _undecided(found: Search) -> dict[str, float]:
+    """The opinion's entropy inside, along the outline, and far off."""
+    likely, mask = np.clip(found.likely, 1e-4, 1 - 1e-4), found.mask
+    entropy = -likely * np.log(likely) - (1 - likely) * np.log(1 - likely)
+    near = _grown(mask)
+    return {
+        "undecided inside": _mean(entropy, mask),
+        "undecided just inside": _mean(entropy, mask & _grown(~mask)),
+        "undecided just outside": _mean(entropy, near & ~mask),
+        "undecided far off": _mean(entropy, ~near),
+    }
+
+
+def _apart(lab: Floats, mask: Mask) -> dict[str, float]:
+    """How far the colours on both sides of the outline are apart, CIE76 delta E."""
+    inner, outer = (_near(lab, part.astype(np.float32)) for part in (mask, ~mask))
+    outline = cv2.morphologyEx(
+        mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)
+    )
+    apart = np.linalg.norm(inner - outer, axis=2)
+    within = outline[1:-1, 1:-1] > 0
+    return {
+        "apart": float(np.log1p(_mean(apart[1:-1, 1:-1], within))),
+        "alike": _mean(apart[1:-1, 1:-1] < ALIKE_DELTA_E, within),
+    }
+
+
+def _near(lab: Floats, weights: Floats) -> Floats:
+    """The mean colour of a part near each pixel."""
+    window = (BESIDE_PX, BESIDE_PX)
+    total = cv2.boxFilter(weights, -1, window)[..., None] + 1e-4
+    return cv2.boxFilter(lab * weights[..., None], -1, window) / total
+
+
+def _unlike(rgb: Pixels, mask: Mask) -> float:
+    """How much of the mask has colours that are commoner outside."""
     codes = (rgb // (256 // BINS + 1)).astype(np.int32)
     codes = (codes[..., 0] * BINS + codes[..., 1]) * BINS + codes[..., 2]
     inner, outer = (
-        np.bincount(codes[part], minlength=BINS**3) / max(1, int(part.sum()))
+        np.bincount(codes[part], minlength=BINS**3) / max(1, int(part.sum())) + RARE
         for part in (mask, ~mask)
     )
-    return float(np.sqrt(inner * outer).sum())
+    return _mean((inner < outer)[codes], mask)
 
 
-def _at_sides(mask: Mask) -> float:
-    return float(np.concatenate([mask[0], mask[:, 0], mask[:, -1]]).mean())
+def _skin(lab: Floats) -> Floats:
+    lightness, red, yellow = np.moveaxis(cv2.GaussianBlur(lab, (0, 0), 2), 2, 0)
+    skin = np.exp(-((red - 15) ** 2) / (2 * 8**2) - (yellow - 18) ** 2 / (2 * 9**2))
+    return (skin * (lightness > 20)).astype(np.float32)
 
 
-def _outline(mask: Mask) -> float:
-    """How long the outline is for the area: a ragged mask is seldom right."""
-    edge = cv2.morphologyEx(
-        mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)
-    )
-    return float(np.log((edge.sum() + 1) / np.sqrt(mask.sum() + 1)))
+def _grown(mask: Mask) -> Mask:
+    side = 2 * RIM_PX + 1
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.dilate(mask.astype(np.uint8), window) > 0
 
 
-def _on_edges(rgb: Pixels, mask: Mask) -> float:
-    """How much stronger the picture's own edges are on the outline than elsewhere."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), (0, 0), 1)
-    grey = grey.astype(np.float32)
-    across = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    strength = np.sqrt(sum((one**2).sum(axis=2) for one in across))
-    edge = cv2.morphologyEx(
-        mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)
-    )
-    on = strength[edge > 0]
-    return float(
-        np.log((on.mean() if on.size else 0) + 1) - np.log(strength.mean() + 1)
-    )
+def _mean(values: NDArray[np.generic], where: Mask) -> float:
+    return float(values[where].mean()) if where.any() else 0.0

@@ -19,11 +19,11 @@ from gpu_worker.engines.cutout.subject import Mask, Pixels, shrink
 from gpu_worker.engines.edge_colours import depth_of, sides
 
 MIDDLE_SIDE_PX = 1024
-BAND = 0.007
-LEAST_BAND_PX = 3
-NEAR = 4.0
+BAND = 0.0055
+LEAST_BAND_PX = 4
+NEAR = 2.0
 NOISE = 15.0
-VARIANCE_WEIGHT = 1.0
+VARIANCE_WEIGHT = 6.0
 STRETCH = 0.08
 
 

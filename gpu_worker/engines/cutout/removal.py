@@ -12,7 +12,7 @@ from gpu_worker.engines.base import Hooks, Item, Outcome, Picture
 from gpu_worker.engines.cutout import edges, options, subject
 from gpu_worker.pixels import Pixels
 
-# Below it were most failures among the photos that were left out, and a sixth of what
+# Below it were most failures among the photos that were left out, and a fifth of what
 # was good.
 CERTAIN = 0.8
 LEAST_SUBJECT = 0.001

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.engines.cutout.pieces import Floats, Pieces
+from gpu_worker.engines.cutout.pieces import Floats
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The maps are (H, W)."""
+    """The maps are (H, W). `likely` is the opinion that `mask` follows; `others` are
+    all other cuts that were made: what is right is in each of them."""
 
-    pieces: Pieces
-    first: Floats
-    trials: list[Mask]
-    second: Floats
     likely: Floats
     mask: Mask
-    coarser: Mask
+    others: list[Mask]

@@ -9,19 +9,22 @@ Deterministic: OpenCV's random numbers are seeded for each GrabCut.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.engines.cutout import certainty, cues, fitted, pieces
+from gpu_worker.engines.cutout.fitted import Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
 from gpu_worker.engines.cutout.search import Search
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Plane = TypeVar("Plane", Pixels, Floats)
 Route = Literal["uniform", "cues"]
 
 WORK_SIDE_PX = 280
@@ -63,8 +66,10 @@ TRIALS = (
     Seeds(least=0.02, middle=0.25, most=0.90, rounds=2),
 )
 FINAL = Seeds(least=0.10, middle=0.50, most=0.80, rounds=2)
-# Another look, in coarser pieces: what is right is found again.
+# Two more looks, in coarser pieces and in a mirror: what is right is found again.
 COARSER = 200
+MIRRORED = 250
+MIRRORED_SCALE = 5 / 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,23 +120,49 @@ def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:
 def search(rgb: Pixels, lab: Floats, focus: Floats) -> Search:
     """The subject of a small picture."""
     rgb, lab = np.ascontiguousarray(rgb), np.ascontiguousarray(lab)
+    focus = np.ascontiguousarray(focus)
     models = fitted.models()
-    parts, coarse = looks(lab, np.ascontiguousarray(focus))
+    parts, coarse = looks(lab, focus)
+    trials, opinion = weighed(rgb, parts, models)
+    rough = fitted.likelihood(cues.first(coarse), models["first"])
+    coarser = outlined(rgb, rough, coarse)
+    return Search(
+        likely=spread(opinion, parts),
+        mask=outlined(rgb, opinion, parts),
+        others=[*trials, coarser, *mirrored(rgb, lab, focus, models)],
+    )
+
+
+def weighed(
+    rgb: Pixels, parts: Pieces, models: Mapping[str, Model]
+) -> tuple[list[Mask], Floats]:
+    """The trial cuts, and the opinion on superpixels with them in hand."""
     seen = cues.first(parts)
     opinion = fitted.likelihood(seen, models["first"])
     trials = tried(rgb, opinion, parts)
     seen |= cues.second(parts, opinion, trials)
-    again = fitted.likelihood(seen, models["second"])
-    rough = fitted.likelihood(cues.first(coarse), models["first"])
-    return Search(
-        pieces=parts,
-        first=opinion,
-        trials=trials,
-        second=again,
-        likely=spread(again, parts),
-        mask=outlined(rgb, again, parts),
-        coarser=outlined(rgb, rough, coarse),
+    return trials, fitted.likelihood(seen, models["second"])
+
+
+def mirrored(
+    rgb: Pixels, lab: Floats, focus: Floats, models: Mapping[str, Model]
+) -> list[Mask]:
+    """The cuts of a second search, in the picture mirrored and smaller, laid back on
+    the first."""
+    parts = pieces.find(_mirror(lab), _mirror(focus), about=MIRRORED)
+    there, size = _mirror(rgb), (rgb.shape[1], rgb.shape[0])
+    trials, opinion = weighed(there, parts, models)
+    cuts = [*trials, outlined(there, opinion, parts)]
+    return [cv2.resize(cut[:, ::-1].astype(np.float32), size) > 0.5 for cut in cuts]
+
+
+def _mirror(plane: Plane) -> Plane:
+    """The plane smaller, left and right exchanged."""
+    height, width = (
+        max(LEAST_SIDE_PX, round(MIRRORED_SCALE * side)) for side in plane.shape[:2]
     )
+    small = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(small[:, ::-1])
 
 
 def looks(lab: Floats, focus: Floats) -> tuple[Pieces, Pieces]:

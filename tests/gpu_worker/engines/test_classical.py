@@ -11,7 +11,7 @@ import pytest
 from gpu_worker import pixels
 from gpu_worker.engines import geometry
 from gpu_worker.engines.classical import Classical
-from gpu_worker.engines.cutout import removal, subject
+from gpu_worker.engines.cutout import edges, removal, subject
 from gpu_worker.errors import InvalidImage
 from gpu_worker.pixels import Pixels
 from tests.gpu_worker.engines.pictures import (
@@ -102,6 +102,24 @@ def test_soft_pixels_lose_the_colour_of_the_background():
     greener = cutout[soft][:, 1].astype(int) - cutout[soft][:, 0]
     assert greener.mean() < 12
     assert np.abs(cutout[..., 3] / 255 - share[..., 0]).mean() < 0.004
+
+
+def test_a_pattern_on_both_sides_of_an_edge_shows_on_no_ground():
+    """What is near by, not what is usual, tells the colours of both sides."""
+    rows, columns = np.mgrid[0:600, 0:800]
+    radius = np.hypot(rows - 300, columns - 400)
+    share = np.clip((200 - radius) / 4 + 0.5, 0, 1)[..., None]
+    light = ((columns // 25 + rows // 25) % 2 == 0)[..., None]
+    green = ((columns // 40 + rows // 40) % 2 == 0)[..., None]
+    subject = np.where(light, [210, 170, 120], [120, 60, 30])
+    ground = np.where(green, [40, 110, 60], [20, 40, 90])
+    photo = (share * subject + (1 - share) * ground).astype(np.uint8)
+    mask = cv2.resize(share[..., 0], (280, 210), interpolation=cv2.INTER_AREA) > 0.5
+    cutout = edges.cut_out(photo, mask).astype(np.float32)
+    alpha, band = cutout[..., 3:] / 255, np.abs(radius - 200) < 5
+    on_white = alpha * cutout[..., :3] + (1 - alpha) * 255
+    wanted = share * subject + (1 - share) * 255
+    assert np.abs(on_white - wanted)[band].mean() < 15
 
 
 def test_a_twelve_megapixel_photo_keeps_its_size_and_detail(engine, tmp_path):
