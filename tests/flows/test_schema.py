@@ -73,11 +73,11 @@ def simpler_document(document: dict[str, Any]) -> dict[str, Any]:
         for operation in methods.values():
             if "requestBody" in operation:
                 operation["requestBody"] = simpler(operation["requestBody"])
-    schemas = document["components"]["schemas"]
-    return document | {
-        "components": document["components"]
-        | {"schemas": schemas | {"Then": simpler(schemas["Then"])}}
+    schemas = {
+        name: simpler(schema) if name == "Then" or name.endswith("Step") else schema
+        for name, schema in document["components"]["schemas"].items()
     }
+    return document | {"components": document["components"] | {"schemas": schemas}}
 
 
 def check(

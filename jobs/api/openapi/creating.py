@@ -77,16 +77,24 @@ def followers() -> list[EngineSpec]:
     return [spec for spec in specs if spec.is_step]
 
 
-def steps() -> Schema:
-    return {
+def steps() -> dict[str, Schema]:
+    """`Then`, once there is something to follow, and each kind of step by a name of its
+    own: programs that write clients from the document lose shapes without one."""
+    kinds = {_name_of(spec): _follower(spec) for spec in followers()}
+    then: Schema = {
         "type": "array",
         "minItems": 1,
         "maxItems": MOST_STEPS,
-        "items": {"oneOf": [_follower(spec) for spec in followers()]},
+        "items": {"oneOf": [ref(name) for name in kinds]},
         "description": "Steps on what the operation made, in this order and in the "
         "same run. The price is the sum of all; the last one says how the result is "
         "written.",
     }
+    return kinds | ({"Then": then} if kinds else {})
+
+
+def _name_of(spec: EngineSpec) -> str:
+    return "".join(word.capitalize() for word in spec.operation.split("-")) + "Step"
 
 
 def _follower(spec: EngineSpec) -> Schema:

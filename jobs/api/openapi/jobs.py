@@ -20,7 +20,7 @@ from jobs.api.openapi.asking import (
     WAIT,
     query,
 )
-from jobs.api.openapi.creating import followers, job_body, steps
+from jobs.api.openapi.creating import job_body, steps
 from jobs.api.openapi.schema import (
     COUNT,
     CREDITS,
@@ -110,9 +110,9 @@ JOB = object_of(
 
 
 def schemas() -> dict[str, Schema]:
-    """What jobs are answered with; `Then` once there is something to follow."""
+    """What jobs are answered with, and the steps that may follow."""
     told = {"Job": JOB, "Jobs": page_of("Job"), "Result": RESULT, "Step": STEP}
-    return told | ({"Then": steps()} if followers() else {})
+    return told | steps()
 
 
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": TEXT}

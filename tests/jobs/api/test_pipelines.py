@@ -283,9 +283,10 @@ def test_step_of_a_test_key_is_the_real_one_and_free() -> None:
 def test_schema_describes_the_steps(owner: Person, nobody: Person) -> None:
     document = nobody.get("schema").json()
     OpenAPIV31SpecValidator(document).validate()
-    shown = document["components"]["schemas"]["Then"]
-    titles = [one["title"] for one in shown["items"]["oneOf"]]
-    assert titles == ["crop", "shadow"]
+    kinds = document["components"]["schemas"]["Then"]["items"]["oneOf"]
+    names = [one["$ref"].rpartition("/")[2] for one in kinds]
+    assert names == ["CropStep", "ShadowStep"]  # writers of clients need names
+    shown = {"$ref": "#/components/schemas/Then", "components": document["components"]}
     jsonschema.validate([step(), step("shadow")], shown)
     for wrong in ([], [step("resize")], [step() | {"engine": "x"}], [step(width=0)]):
         with pytest.raises(jsonschema.ValidationError):
