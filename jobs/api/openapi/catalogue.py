@@ -136,7 +136,7 @@ def _estimate() -> Schema:
         "operationId": "estimate",
         "summary": "What a job would cost",
         "parameters": OWN_KEYS,
-        "requestBody": job_body(),
+        "requestBody": job_body(has_images=False),
         "responses": {"200": answer("The price.", "Estimate")}
         | problems(400, 413, 415),
     }

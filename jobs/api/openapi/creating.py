@@ -15,11 +15,12 @@ IMAGE: Schema = {
 }
 
 
-def job_body() -> Schema:
+def job_body(*, has_images: bool = True) -> Schema:
+    """`has_images`: those that the operation cannot do without must be there."""
     content = {
-        "application/json": {"schema": job_of(form=False)},
+        "application/json": {"schema": job_of(form=False, has_images=has_images)},
         "multipart/form-data": {
-            "schema": job_of(form=True),
+            "schema": job_of(form=True, has_images=has_images),
             "encoding": {
                 name: {"contentType": "application/json"} for name in JSON_FIELDS
             },
@@ -28,17 +29,17 @@ def job_body() -> Schema:
     return {"required": True, "content": content}
 
 
-def job_of(*, form: bool) -> Schema:
+def job_of(*, form: bool, has_images: bool = True) -> Schema:
     """What creates a job: one shape per operation, for their parameters differ."""
     shapes = [
-        _create(operation, form=form)
+        _create(operation, form=form, has_images=has_images)
         for operation in engines.offered()
         if operation.engines
     ]
     return {"oneOf": shapes} if shapes else object_of(operation=TEXT)
 
 
-def _create(operation: engines.Operation, *, form: bool) -> Schema:
+def _create(operation: engines.Operation, *, form: bool, has_images: bool) -> Schema:
     spec = operation.engines[0]
     file: Schema = {"type": "string", "format": "binary"} if form else IMAGE
     several: Schema = {"type": "array", "items": file, "maxItems": spec.images[1]}
@@ -60,7 +61,9 @@ def _create(operation: engines.Operation, *, form: bool) -> Schema:
     if spec.images[1]:
         properties["image"] = file if spec.images[1] == 1 else several
     properties |= dict.fromkeys(spec.roles, file)
-    required = ["operation", *(["image"] if spec.images[0] else []), *spec.needs]
+    required = ["operation"]
+    if has_images:
+        required += [*(["image"] if spec.images[0] else []), *spec.needs]
     required += _required(_parameters(spec.parameters))
     return {
         "title": operation.name,

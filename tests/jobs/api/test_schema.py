@@ -72,6 +72,19 @@ def test_answers_are_as_the_schema_says(
     check(document, "Problem", owner.post("jobs", {}).json())
 
 
+@pytest.mark.parametrize(("path", "has_image"), [("jobs", True), ("estimate", False)])
+def test_only_what_makes_a_job_needs_its_image(
+    document: dict[str, Any], owner: Person, path: str, *, has_image: bool
+) -> None:
+    body = document["paths"][f"/{path}"]["post"]["requestBody"]["content"]
+    for kind in ("application/json", "multipart/form-data"):
+        shapes = body[kind]["schema"]["oneOf"]
+        [shape] = [one for one in shapes if one["title"] == "removebg"]
+        assert ("image" in shape["required"]) is has_image
+    asked = owner.post(path, {"operation": "removebg"})
+    assert asked.status_code == (422 if has_image else 200)
+
+
 def test_docs_page_loads_nothing_from_elsewhere_and_has_no_inline_script(
     nobody: Person,
 ) -> None:
