@@ -116,13 +116,17 @@ def run(
 
 
 def respond(
-    make: Callable[[], HttpResponseBase], environ: Environ, stream: Stream
+    make: Callable[[], HttpResponseBase | continuation.Plain],
+    environ: Environ,
+    stream: Stream,
 ) -> Outcome:
     """The answer that `make` gives, as if a WSGI application had given it."""
     environ.pop(continuation.CONTINUATION, None)
 
     def application(environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
         answer = make()
+        if isinstance(answer, continuation.Plain):
+            answer = answer.response()
         start(f"{answer.status_code} {answer.reason_phrase}", _listed(answer))
         return answer
 

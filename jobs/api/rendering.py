@@ -24,6 +24,8 @@ from jobs.following import outlook
 from jobs.models import Job
 
 API = "/api/v1"
+JSON_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 
@@ -185,12 +187,11 @@ def credits_text(amount: Decimal) -> str:
 
 def answer(content: Any, *, status: int = 200) -> HttpResponse:
     """JSON that no cache keeps: it is about one caller."""
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    response = HttpResponse(
-        body.encode(), status=status, content_type="application/json"
-    )
-    response["Cache-Control"] = "no-store"
-    return response
+    return HttpResponse(body_of(content), status=status, headers=JSON_HEADERS)
+
+
+def body_of(content: Any) -> bytes:
+    return _JSON.encode(content).encode()
 
 
 def job_answer(job: Job, available: Decimal, *, status: int = 200) -> HttpResponse:

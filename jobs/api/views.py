@@ -15,13 +15,14 @@ from jobs import lifecycle, results, retention, submission
 from jobs.api import catalogue, pages, parsing, wishes
 from jobs.api.base import ApiView, id_of
 from jobs.api.rendering import (
+    JSON_HEADERS,
     answer,
+    body_of,
     credit_headers,
     credits_text,
     entry_view,
     etag,
     job_answer,
-    job_url,
     job_view,
     page_view,
     with_credits,
@@ -34,7 +35,7 @@ from jobs.models import Job
 from jobs.requests import inputs, orders
 from jobs.requests.orders import Orderer
 from jobs.submission import Accepted
-from nijika.continuation import finish
+from nijika.continuation import Plain, finish
 from nijika.errors import Conflict
 
 
@@ -75,23 +76,24 @@ class JobsView(ApiView):
         return answer(page_view([job_view(job) for job in shown], more))
 
 
-def _accepted(accepted: Accepted) -> HttpResponse:
+def _accepted(accepted: Accepted) -> Plain:
     """Runs in the front's event loop: no query here."""
-    response = job_answer(accepted.job, accepted.available, status=202)
-    response["Location"] = job_url(accepted.job)
+    job = accepted.job
+    view = job_view(job)
+    headers = JSON_HEADERS | credit_headers(job, accepted.available)
+    headers["Location"] = view["urls"]["self"]
     if accepted.replayed:
-        response["Idempotency-Replayed"] = "true"
-    return response
+        headers["Idempotency-Replayed"] = "true"
+    return Plain(202, headers, body_of(view))
 
 
-def _waited(wait_s: int, waited: Waited) -> HttpResponse:
+def _waited(wait_s: int, waited: Waited) -> Plain:
     """In the front's event loop, too."""
     job, available = waited.seen.job, waited.seen.available
     now = replace(waited.accepted, job=job, available=available)
-    response = _accepted(now)
-    response.status_code = 200 if waiting.has_ended(job) else 202
-    response["Preference-Applied"] = f"wait={wait_s}"
-    return response
+    _, headers, body = _accepted(now)
+    headers["Preference-Applied"] = f"wait={wait_s}"
+    return Plain(200 if waiting.has_ended(job) else 202, headers, body)
 
 
 class JobView(ApiView):

@@ -12,7 +12,7 @@ from django.http import HttpResponse, HttpResponseBase
 
 from nijika import cors, problems
 from nijika.bridge import Headers, Outcome
-from nijika.continuation import Finish
+from nijika.continuation import Finish, Plain
 from nijika.errors import NotFound, Unavailable
 from nijika.front.bodies import ClientGone
 from nijika.front.lanes import Arrivals, Lane
@@ -153,8 +153,11 @@ def problem_of(error: BaseException, request_id: str) -> HttpResponse:
     return problems.from_exception(error, request_id)
 
 
-def outcome_of(response: HttpResponseBase) -> Outcome:
+def outcome_of(response: HttpResponseBase | Plain) -> Outcome:
     """A response that was made in the event loop."""
+    if isinstance(response, Plain):
+        headers = [_pair(name, value) for name, value in response.headers.items()]
+        return Outcome(status=response.status, headers=headers, body=response.body)
     assert isinstance(response, HttpResponse), "only threads may stream"
     return Outcome(
         status=response.status_code, headers=_encoded(response), body=response.content
@@ -184,13 +187,14 @@ def _give_up(arrival: asyncio.Future[Any]) -> None:
 
 
 def _encoded(response: HttpResponse) -> Headers:
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.items()
-    ]
+    headers = [_pair(name, value) for name, value in response.items()]
     for cookie in response.cookies.values():
         headers.append((b"set-cookie", cookie.output(header="").strip().encode()))
     return headers
+
+
+def _pair(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
 def _with_length(headers: Headers, size_bytes: int) -> Headers:

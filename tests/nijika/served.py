@@ -34,6 +34,7 @@ from nijika import web  # noqa: E402
 from nijika.continuation import (  # noqa: E402
     CONTINUATION,
     Finish,
+    Plain,
     SendFile,
     Stream,
 )
@@ -113,9 +114,12 @@ def _end(future: Future[str], what: str) -> None:
         future.set_result(what)
 
 
-def _render(what: str) -> HttpResponse:
+def _render(what: str) -> HttpResponse | Plain:
     if what == "bug":
         raise KeyError("a bug in render")
+    if what == "plain":
+        headers = {"Content-Type": "text/plain", "X-Credits-Charged": "1.0000"}
+        return Plain(202, headers, b"finished")
     return JsonResponse({"finished": what}, status=202, headers={"Location": "/there"})
 
 

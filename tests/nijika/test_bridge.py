@@ -143,6 +143,16 @@ def test_finish_is_rendered_when_its_future_ends(site: Site) -> None:
     assert reply.headers["content-type"] == "application/json"
 
 
+def test_plain_answer_has_its_own_headers_and_those_of_middleware(site: Site) -> None:
+    reply = site.get("/api/finish?plain=0.1")
+
+    assert (reply.status, reply.body) == (202, b"finished")
+    assert reply.headers["content-type"] == "text/plain"
+    assert reply.headers["content-length"] == "8"
+    assert reply.headers["x-credits-charged"] == "1.0000"
+    assert reply.headers["x-middleware"] == "was here"
+
+
 def test_finish_whose_future_fails_is_its_problem(site: Site) -> None:
     reply = site.get("/api/finish?conflict=0.1")
 
