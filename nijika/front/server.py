@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -110,7 +111,7 @@ class Front:
             request_id=request_ids.choose(head.text(b"x-request-id")),
             origin=head.text(b"origin"),
         )
-        began = self._loop.time()
+        began = time.monotonic()  # the loop's own clock counts milliseconds
         try:
             if scope["path"] == LIVE:
                 await _say_alive(scope["method"], answer)
@@ -123,7 +124,7 @@ class Front:
                 raise  # the server cuts the connection: half an answer is no answer
             await answer.failure(error, closing=False)
         if not answer.is_stream:
-            seconds = self._loop.time() - began
+            seconds = time.monotonic() - began
             self._options.observe(answer.route, scope["method"], answer.status, seconds)
 
     async def _serve(
