@@ -6,6 +6,8 @@ from __future__ import annotations
 import base64
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 
@@ -39,6 +41,18 @@ def queue_many(home: House, *, poisonous: int = 0, seconds: float = 0.02) -> lis
     return [job_id for (job_id,) in home.sql(query, made.body["id"])]
 
 
+@contextmanager
+def deaf(home: House) -> Iterator[None]:
+    """The worker stands still, and asks the broker for nothing any more: what it had
+    asked for before would be sent to it, and lie in no queue."""
+    client = redis.from_url(home.stack.environment["REDIS_URL"])
+    with home.standing("worker"):
+        eventually(
+            lambda: client.info("clients")["blocked_clients"] == 0 or None, within_s=5
+        )
+        yield
+
+
 def caught(home: House) -> list[bytes]:
     """The messages of the queued jobs, as they lie in the broker: shared ones."""
     client = redis.from_url(home.stack.environment["REDIS_URL"])
@@ -58,7 +72,7 @@ def jobs_in(text: bytes) -> int:
 
 
 def test_job_that_kills_its_worker_costs_its_message_nothing(home: House) -> None:
-    with home.standing("worker"):
+    with deaf(home):
         ids = queue_many(home, poisonous=1)
         caught(home)
     jobs = [home.end_of(job_id, within_s=90) for job_id in ids]
@@ -69,7 +83,7 @@ def test_job_that_kills_its_worker_costs_its_message_nothing(home: House) -> Non
 
 
 def test_shared_messages_delivered_again_run_each_job_once(home: House) -> None:
-    with home.standing("worker"):
+    with deaf(home):
         ids = queue_many(home)
         texts = caught(home)
         redis.from_url(home.stack.environment["REDIS_URL"]).lpush(QUEUE, *texts)
@@ -80,7 +94,7 @@ def test_shared_messages_delivered_again_run_each_job_once(home: House) -> None:
 
 
 def test_cancelled_one_of_a_shared_message_never_starts(home: House) -> None:
-    with home.standing("worker"):
+    with deaf(home):
         ids = queue_many(home)
         caught(home)
         gone = ids.pop(3)
@@ -92,7 +106,7 @@ def test_cancelled_one_of_a_shared_message_never_starts(home: House) -> None:
 
 
 def test_worker_that_is_told_to_go_hands_back_what_it_has_not_run(home: House) -> None:
-    with home.standing("worker"):
+    with deaf(home):
         ids = queue_many(home, seconds=0.5)
         caught(home)
     running = "SELECT 1 FROM jobs_job WHERE id = ANY(%s::uuid[]) AND status = 'running'"
