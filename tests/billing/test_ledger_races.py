@@ -80,6 +80,16 @@ def impatient() -> None:
         cursor.execute("SET LOCAL lock_timeout = '50ms'")
 
 
+def somebody_waits() -> bool:
+    """For the end of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' "
+            "AND transactionid = pg_current_xact_id()::xid"
+        )
+        return cursor.fetchone() is not None
+
+
 def assert_books_balance(user: User) -> None:
     entries = Entry.objects.filter(wallet__user=user)
     sums = [
@@ -97,6 +107,26 @@ def test_fifty_holds_with_credits_for_one_make_one(owner: User) -> None:
     refusals = [o for o in outcomes if isinstance(o, InsufficientCredits)]
     assert (outcomes.count(0), len(refusals)) == (1, 49)
     assert ledger.balance(owner.pk) == (0, 1)
+    assert_books_balance(owner)
+
+
+def test_hold_that_waited_for_the_wallet_decides_on_what_is_left_then(
+    owner: User,
+) -> None:
+    def hold(number: int) -> Decimal:
+        if number == 1:
+            first.wait(10)
+        left = ledger.hold(user_id=owner.pk, credits=ONE, reference=f"job {number}")
+        first.set()
+        end = time.monotonic() + 10
+        while number == 0 and not somebody_waits() and time.monotonic() < end:
+            time.sleep(0.01)
+        return left
+
+    first = threading.Event()
+    spent, refusal = at_once(2, hold)
+    assert spent == 0
+    assert isinstance(refusal, InsufficientCredits)
     assert_books_balance(owner)
 
 
