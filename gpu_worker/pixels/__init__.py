@@ -5,6 +5,7 @@ formats     what is read and written
 header      what a file says of itself, held against the limits
 heif        whether such a file is whole
 decoding    the file as pixels: upright, sRGB, 8 bits, no larger than asked for
+scaling     what a decoder has shrunk, as large as it shall be
 colours     any colour space and depth to sRGB
 encoding    pixels as a file of each format
 planes      a JPEG from a larger one, without a picture in between

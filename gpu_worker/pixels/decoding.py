@@ -26,7 +26,7 @@ from PIL import ExifTags, Image
 from gpu_worker import settings
 from gpu_worker.errors import LimitExceeded
 from gpu_worker.picture import Picture
-from gpu_worker.pixels import colours, header, libvips
+from gpu_worker.pixels import colours, header, libvips, scaling
 from gpu_worker.pixels.arrays import Pixels, upright
 from gpu_worker.pixels.header import MOST_PIXELS
 
@@ -41,9 +41,6 @@ _SEQUENTIAL = {"access": "sequential", "fail_on": "error"}
 _JPEG_SHRINKS = (8, 4, 2)
 # From here on the reduced bitmap is small enough to be there as a whole.
 SMALL_SHRINK = 4
-# Down to this share of a side a cubic does it in a quarter of Lanczos' time, and nearly
-# as close to what Lanczos makes of the whole photo (47.3, 48.1 dB; at 0.6 44, 50 dB).
-NEARLY = 0.75
 # A JPEG of more is not all in memory while it is decoded.
 MOST_WHOLE_BYTES = 16_000_000
 _MOST_EXIF_BYTES = 65_000
@@ -107,7 +104,12 @@ def _by_libvips(
         return colours.of_array(_with_channels(pixels), image.mode, icc)
     try:
         loaded = _loaded(source, load, options)
-        pixels = _shrunk(_eight_bits(loaded), enough).numpy()
+        shrink = options.get("shrink", 1)
+        if enough and shrink > 1:
+            photo = photo_px(image.size, shrink)
+            pixels = scaling.of_image(_eight_bits(loaded), enough, photo)
+        else:
+            pixels = _shrunk(_eight_bits(loaded), enough).numpy()
     except libvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError from error
@@ -123,30 +125,15 @@ def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:
 
 def _drafted(source: Path | bytes, image: Image.Image, enough: Size) -> Pixels:
     """A JPEG as its decoder makes it smaller, then exactly as large as is enough."""
-    shrink = jpeg_shrink(image.size, enough)
+    image_px, shrink = image.size, jpeg_shrink(image.size, enough)
     image.draft(None, enough)
     pixels = _reduced(source, image, shrink)
     if pixels is None:
         image.load()
         pixels = np.asarray(image, np.uint8)
-    return scaled(pixels, enough[0] / image.width, enough[1] / image.height)
-
-
-def scaled(pixels: Pixels, across: float, down: float) -> Pixels:
-    """By factors of at most 1, each side rounded. There is no alpha in it."""
-    least = min(across, down)
-    if least == 1:
-        return pixels
-    if least >= NEARLY:
-        small = cv2.resize(
-            pixels, None, fx=across, fy=down, interpolation=cv2.INTER_CUBIC
-        )
-        return np.asarray(small, np.uint8)
-    height, width = pixels.shape[:2]
-    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
-    made = libvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
-    whole: Pixels = made.resize(across, vscale=down, kernel="lanczos3").numpy()
-    return np.atleast_2d(whole)
+    photo = photo_px(image_px, shrink)
+    factors = enough[0] / photo[0], enough[1] / photo[1]
+    return scaling.scaled(pixels, enough, factors)
 
 
 def _reduced(source: Path | bytes, image: Image.Image, shrink: int) -> Pixels | None:
@@ -226,6 +213,11 @@ def jpeg_shrink(size: Size, enough: Size | None) -> int:
     return next((shrink for shrink in _JPEG_SHRINKS if shrink <= most), 1)
 
 
+def photo_px(size: Size, shrink: int) -> tuple[float, float]:
+    """How much of what a JPEG's decoder makes smaller is the photo."""
+    return size[0] / shrink, size[1] / shrink
+
+
 def _scale(size: Size, enough: Size) -> float:
     return max(enough[0] / size[0], enough[1] / size[1])
 
@@ -241,9 +233,8 @@ def _shrunk(image: Any, enough: Size | None) -> Any:
     has_alpha = image.hasalpha()
     if has_alpha:
         image = image.premultiply()
-    image = image.resize(
-        enough[0] / image.width, vscale=enough[1] / image.height, kernel="lanczos3"
-    )
+    factors = enough[0] / image.width, enough[1] / image.height
+    image = scaling.by_lanczos(image, enough, factors)
     return image.unpremultiply().cast("uchar") if has_alpha else image
 
 

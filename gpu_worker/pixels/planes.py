@@ -22,7 +22,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from gpu_worker.pixels import colours, decoding, header
+from gpu_worker.pixels import colours, decoding, header, scaling
 from gpu_worker.pixels.arrays import Pixels, as_stored
 from gpu_worker.pixels.encoding import FULL_COLOUR_QUALITY, QUALITY, Encoded
 from gpu_worker.pixels.formats import CONTENT_TYPES
@@ -51,10 +51,11 @@ def smaller(
         enough = size_px[::-1] if turn >= 5 else size_px
         if not _is_suitable(image, enough):
             return None
+        photo = decoding.photo_px(image.size, decoding.jpeg_shrink(image.size, enough))
         if image.draft("YCbCr", enough) is None:
             return None
         try:
-            planes = _planes(image, turn)
+            planes = _planes(image, photo, turn)
         except OSError:
             return None  # damaged, or RGB inside: it is for `decode` to say
     planes.scale(size_px)
@@ -83,25 +84,33 @@ class _Planes:
     luma: Pixels
     blue: Pixels
     red: Pixels
+    photo: tuple[float, float]
+    """How much of the brightness is the photo, across and down."""
+    begin: tuple[float, float]
+    """Where in it the photo begins: further in where a turn puts the far end first."""
 
     def scale(self, size_px: Size) -> None:
         """The small ones first: the less there is beside the large one, the better."""
-        width, height = size_px
-        across, down = width / self.luma.shape[1], height / self.luma.shape[0]
-        half = (width + 1) // 2, (height + 1) // 2
-        self.blue = _fitted(_scaled(self.blue, across, down), half)
-        self.red = _fitted(_scaled(self.red, across, down), half)
-        self.luma = _fitted(decoding.scaled(self.luma, across, down), size_px)
+        factors = size_px[0] / self.photo[0], size_px[1] / self.photo[1]
+        half = (size_px[0] + 1) // 2, (size_px[1] + 1) // 2
+        begin = self.begin[0] / 2, self.begin[1] / 2
+        self.blue = _fitted(_scaled(self.blue, half, factors, begin), half)
+        self.red = _fitted(_scaled(self.red, half, factors, begin), half)
+        luma = scaling.scaled(self.luma, size_px, factors, self.begin)
+        self.luma = _fitted(luma, size_px)
 
 
-def _planes(image: Image.Image, turn: int) -> _Planes:
-    """What is in a file that is not read yet. Raises OSError."""
+def _planes(image: Image.Image, photo: tuple[float, float], turn: int) -> _Planes:
+    """What is in a file that is not read yet, of which so much is the photo. Raises
+    OSError."""
     width, height = image.size if turn < 5 else image.size[::-1]
     half = (height + 1) // 2, (width + 1) // 2
     made = _Planes(
         np.empty((height, width), np.uint8),
         np.empty(half, np.uint8),
         np.empty(half, np.uint8),
+        photo if turn < 5 else photo[::-1],
+        (0, 0),
     )
     luma, blue, red = (as_stored(one, turn) for one in (made.luma, made.blue, made.red))
     # Where a turn puts the last row or column first, pairs are counted from there.
@@ -110,6 +119,13 @@ def _planes(image: Image.Image, turn: int) -> _Planes:
         for length, stride in zip(luma.shape, luma.strides, strict=True)
     )
     right = (left + luma.shape[1]) % 2
+    before = [
+        length - there if stride < 0 else 0
+        for length, there, stride in zip(
+            image.size, photo, luma.strides[::-1], strict=True
+        )
+    ]
+    made.begin = (before[0], before[1]) if turn < 5 else (before[1], before[0])
 
     def take(rows: Pixels, at: int) -> None:
         above = 0 if at else top
@@ -186,12 +202,18 @@ class _Watched:
         return at
 
 
-def _scaled(plane: Pixels, across: float, down: float) -> Pixels:
-    """Colours by these factors from the upper left corner, where the brightness begins.
-    libvips shares out what rounding does to the far side between both."""
-    is_near = min(across, down) >= decoding.NEARLY
-    how = cv2.INTER_CUBIC if is_near else cv2.INTER_AREA
-    made = cv2.resize(plane, None, fx=across, fy=down, interpolation=how)
+def _scaled(
+    plane: Pixels,
+    size_px: Size,
+    factors: tuple[float, float],
+    begin: tuple[float, float],
+) -> Pixels:
+    """Colours by these factors from where the brightness begins; by areas, which take
+    the least time, if that is a corner."""
+    if any(begin) or min(factors) >= scaling.NEARLY:
+        return scaling.scaled(plane, size_px, factors, begin)
+    across, down = factors
+    made = cv2.resize(plane, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
     return np.asarray(made, np.uint8)
 
 
