@@ -12,7 +12,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -83,6 +83,18 @@ def digest_of(meta: Mapping[str, str]) -> str | None:
 def is_met(digest: str) -> bool:
     """Whether this process has met this key, so that it is no guess."""
     return _cache.has(digest)
+
+
+def watch(meta: Mapping[str, str]) -> Callable[[], bool]:
+    """Tells, whenever it is asked, whether `authenticate` would still let this caller
+    in."""
+    digest = digest_of(meta)
+
+    def is_let_in() -> bool:
+        known = None if digest is None else _cache.find(digest)
+        return known is not None and known.refusal is None
+
+    return is_let_in
 
 
 def require_scope(caller: Caller, scope: Scope) -> None:

@@ -59,6 +59,17 @@ def touch(session: SessionBase) -> None:
         session[SEEN] = time.time()
 
 
+def is_signed_in(session_key: str | None) -> bool:
+    """Whether this session is there still, and its user may come in."""
+    living = Session.objects.filter(
+        pk=session_key or "",
+        expire_date__gt=timezone.now(),
+        user__suspended_at__isnull=True,
+        user__deleted_at__isnull=True,
+    )
+    return living.exists()
+
+
 def list_of(user: User, *, current: str | None) -> list[Browser]:
     """The user's browsers, the one with this session key first, then by last use."""
     rows = Session.objects.filter(user=user, expire_date__gt=timezone.now())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from accounts import authentication
 from jobs.api.rendering import job_view, time_text, with_credits
 from jobs.api.views import JobView, available_to
 from jobs.errors import BadFields, FieldError
@@ -33,7 +35,8 @@ class EventsView(JobView):
             # What tells a browser's EventSource not to come again.
             response = HttpResponse(status=204)
         else:
-            feed = EventStream(job, after=after)
+            is_let_in = authentication.watch(request.META)
+            feed = EventStream(job, is_let_in=is_let_in, after=after)
             response = stream(request, feed, content_type=streaming.CONTENT_TYPE)
             for name, value in streaming.HEADERS.items():
                 response[name] = value
@@ -60,8 +63,8 @@ def _has_heard_the_end(job: Job, after: int) -> bool:
 class EventStream(JobStream):
     """Named events with numbers; `progress` without, for it is told only once."""
 
-    def __init__(self, job: Job, *, after: int) -> None:
-        super().__init__(job)
+    def __init__(self, job: Job, *, is_let_in: Callable[[], bool], after: int) -> None:
+        super().__init__(job, is_let_in=is_let_in)
         self._after = after
         self._begun = False
         self._progress: dict[str, Any] | None = None

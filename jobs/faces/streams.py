@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
+from accounts import authentication
 from jobs.api.rendering import job_view, with_credits
 from jobs.api.views import available_to
 from jobs.faces.generation import GenerateView, TaskView, state_of
@@ -60,7 +62,8 @@ def _begun(
 
 
 def _followed(request: HttpRequest, job: Job) -> HttpResponseBase:
-    response = stream(request, TaskStream(job), content_type=streaming.CONTENT_TYPE)
+    feed = TaskStream(job, is_let_in=authentication.watch(request.META))
+    response = stream(request, feed, content_type=streaming.CONTENT_TYPE)
     for name, value in streaming.HEADERS.items():
         response[name] = value
     response[JOB] = str(job.pk)
@@ -73,8 +76,8 @@ class TaskStream(JobStream):
 
     idle_s = 5.0
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job)
+    def __init__(self, job: Job, *, is_let_in: Callable[[], bool]) -> None:
+        super().__init__(job, is_let_in=is_let_in)
         self._state = state_of(job)
         self._begun = False
 

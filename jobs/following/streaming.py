@@ -5,8 +5,9 @@ costs no thread and no connection. It keeps the job as it was seen last and how 
 client has been told, so behind a slow reader nothing piles up: events come in their
 order and none is left out, of progress only the newest is told.
 
-It ends with the job, or after `LONGEST_S`: by then a key may have been revoked, and
-clients come again by themselves, to where they were.
+It ends with the job, or after `LONGEST_S`; clients come again by themselves, to where
+they were. Who is let in no more, by a key that was revoked or a session that was ended,
+is told nothing more.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ class TooManyStreams(RateLimited):
 
 
 class JobStream:
-    """The stream of one job for its owner. Subclasses say in `render` what is told."""
+    """The stream of one job for its owner, as long as it `is_let_in`, which is asked
+    before each piece. Subclasses say in `render` what is told."""
 
     follows = True
     idle_s = 15.0
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, is_let_in: Callable[[], bool]) -> None:
         self.job_id = job.pk
+        self._is_let_in = is_let_in
         self.until = time.monotonic() + LONGEST_S
         self._owner = (job.user_id, job.test)
         self._wake: Callable[[], None] = lambda: None
@@ -64,12 +67,15 @@ class JobStream:
     # A guest of the room, for its thread
 
     def told(self, seen: Seen | None, now: float) -> None:
-        if seen is None or not waiting.is_owned(seen.job, self._owner):
+        if seen is None or not self._may_know(seen.job):
             self._over = True
         else:
             self._seen = seen
             self._over = waiting.has_ended(seen.job) or self.until <= now
         self._wake()
+
+    def _may_know(self, job: Job) -> bool:
+        return self._is_let_in() and waiting.is_owned(job, self._owner)
 
     def give_up(self) -> None:
         self._over = True

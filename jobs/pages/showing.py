@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 
+from accounts import browsers
 from jobs import lifecycle, retention
 from jobs.api import wishes
 from jobs.api.events import EventStream, last_event_id
@@ -88,7 +90,8 @@ class Events(PersonPage):
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponseBase:
         job, _ = self.own_job(job_id)
-        feed = EventStream(job, after=last_event_id(request))
+        is_let_in = partial(browsers.is_signed_in, request.session.session_key)
+        feed = EventStream(job, is_let_in=is_let_in, after=last_event_id(request))
         response = stream(request, feed, content_type=streaming.CONTENT_TYPE)
         for name, value in streaming.HEADERS.items():
             response[name] = value

@@ -6,15 +6,17 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts import authentication
+from accounts.models import ApiKey
 from billing.models import Price
 from gpu_worker.contract import Beat, EngineSpec, Progress, Run
 from jobs import engines, lifecycle
@@ -295,7 +297,6 @@ def test_head_is_answered_at_once(owner: Person, job_id: str) -> None:
 def test_stream_ends_after_its_longest_time(
     owner: Person, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its client comes again, perhaps with a key that has been revoked."""
     monkeypatch.setattr(streaming, "LONGEST_S", 0.3)
 
     assert follow(owner, job_id).finish() == ["queued"]
@@ -312,9 +313,21 @@ def test_stream_whose_job_is_no_longer_its_owners_ends(
     assert reader.finish() == ["queued"]
 
 
-@contextmanager
-def opened(who: Person, job_id: str, count: int) -> Iterator[list[Reader]]:
-    yield [follow(who, job_id) for _ in range(count)]
+@pytest.mark.parametrize("path", ["jobs/{}/events", "/api/generate/stream/{}"])
+def test_stream_of_a_revoked_key_tells_nothing_more(
+    owner: Person,
+    job_id: str,
+    worker: TestWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    reader = Reader(owner.get(path.format(job_id)))
+    assert within(5, lambda: len(reader.events) == 1)
+    ApiKey.objects.update(revoked_at=timezone.now())
+    monkeypatch.setattr(authentication, "REFRESH_S", 0)
+    worker.start(UUID(job_id))
+
+    assert len(reader.finish()) == 1
 
 
 def test_too_many_streams_of_an_account_are_refused_and_of_others_not(
@@ -343,7 +356,7 @@ def test_race_for_the_last_streams_has_as_many_winners(
     barrier = threading.Barrier(20)
 
     def open_one() -> None:
-        feed = streaming.JobStream(job)
+        feed = streaming.JobStream(job, is_let_in=lambda: True)
         barrier.wait()
         try:
             feed.open(lambda: None)

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from accounts.models import Session
 from billing import ledger
 from jobs.models import Job
+from tests.jobs.api.test_events import Reader
 from tests.jobs.pages.conftest import Visitor, succeed
 from tests.jobs.working import TestWorker, failure
 
@@ -127,6 +129,18 @@ def test_the_events_of_an_ended_job_come_whole_and_end(
         "started",
         "succeeded",
     ]
+
+
+def test_the_events_end_for_a_browser_that_is_signed_out(
+    owner: Visitor, worker: TestWorker
+) -> None:
+    job = owner.submit()
+    told = Reader(owner.get(f"/jobs/{job.pk}/events"))
+    told.until("queued")
+    Session.objects.all().delete()
+    worker.start(job.pk)
+
+    assert told.finish() == ["queued"]
 
 
 def test_the_overview_shows_balance_spending_and_the_last_jobs(
