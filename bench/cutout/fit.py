@@ -4,8 +4,7 @@ Logistic regressions on the superpixels of photos with known alphas and of compo
 them, in three steps: the cues of the picture alone; the same with the cuts that the
 first opinion leads to; and what the signs of a mask say about its overlap. The opinions
 that a later step learns from are always of models that did not see the subject. Prints
-how good the cut-outs are on subjects left out, then how good what is written is on
-photos that `--unseen` names and nothing is fitted to, and writes the coefficients.
+how good the cut-outs are on subjects left out, then writes the coefficients.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ from gpu_worker.engines.cutout.search import Search
 from gpu_worker.pixels import Pixels
 
 FOLDS = 5
-# Photos of ECSSD, by their numbers there, that nothing was fitted to or chosen by.
-UNSEEN = Path(__file__).with_name("unseen.txt")
 WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6}
 # Where the lines of cues bend: at these shares of all values.
 BENDS = (0.2, 0.5, 0.8)
@@ -80,28 +77,10 @@ def main() -> None:
     parser.add_argument(
         "--masked", type=Path, action="append", default=[], help="more such folders"
     )
-    parser.add_argument(
-        "--unseen", type=Path, default=UNSEEN, help="names that nothing is fitted to"
-    )
     parser.add_argument("--out", type=Path, default=fitted.FILE)
     arguments = parser.parse_args()
-    unseen = frozenset(arguments.unseen.read_text().split())
-    cases = _cases(arguments)
-    models = fit([_example(one) for one in cases if one.subject not in unseen])
-    arguments.out.write_text(_written(models))
-    _tell_unseen([_example(one) for one in cases if one.subject in unseen], models)
-
-
-def _tell_unseen(examples: Sequence[Example], models: Mapping[str, Model]) -> None:
-    sure = {}
-    for one in examples:
-        one.opinion = fitted.likelihood(one.first, models["first"])
-        one.opinion_coarse = fitted.likelihood(one.first_coarse, models["first"])
-        _try(one)
-        _finish(one, models)
-        sure[one.case.name] = _certainty(one, models["certainty"])
-    if examples:
-        _tell("unseen", examples, sure)
+    examples = [_example(case) for case in _cases(arguments)]
+    arguments.out.write_text(_written(fit(examples)))
 
 
 def fit(examples: Sequence[Example]) -> dict[str, Model]:
@@ -111,7 +90,9 @@ def fit(examples: Sequence[Example]) -> dict[str, Model]:
         for one in _left_out(examples, fold):
             one.opinion = fitted.likelihood(one.first, model)
             one.opinion_coarse = fitted.likelihood(one.first_coarse, model)
-            _try(one)
+            one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
+            again = cues.second(one.pieces, one.opinion, one.trials)
+            one.second = one.first | again
     for fold, model in enumerate(first):
         second = _of_pieces(_seen(examples, fold), "second")
         for one in _left_out(examples, fold):
@@ -174,11 +155,6 @@ def _example(case: Case) -> Example:
         first=cues.first(parts),
         first_coarse=cues.first(coarse),
     )
-
-
-def _try(one: Example) -> None:
-    one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
-    one.second = one.first | cues.second(one.pieces, one.opinion, one.trials)
 
 
 def _finish(one: Example, models: Mapping[str, Model]) -> None:
@@ -303,22 +279,20 @@ def _report(examples: Sequence[Example]) -> None:
         for one in _left_out(examples, fold):
             sure[one.case.name] = _certainty(one, model)
     for group in WEIGHTS:
-        if chosen := [one for one in examples if one.case.group == group]:
-            _tell(group, chosen, sure)
-
-
-def _tell(group: str, chosen: Sequence[Example], sure: Mapping[str, float]) -> None:
-    overlaps = [one.iou for one in chosen]
-    print(f"{group}: {len(chosen)} cases, mean IoU {np.mean(overlaps):.3f}")
-    for least in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
-        failed = [one for one in chosen if one.iou < 0.5]
-        missed = sum(sure[one.case.name] >= least for one in failed)
-        good = [one for one in chosen if one.iou >= 0.8]
-        flagged = sum(sure[one.case.name] < least for one in good)
-        print(
-            f"  certain from {least}: {missed} of {len(failed)} failures missed, "
-            f"{flagged} of {len(good)} good ones flagged"
-        )
+        chosen = [one for one in examples if one.case.group == group]
+        if not chosen:
+            continue
+        overlaps = [one.iou for one in chosen]
+        print(f"{group}: {len(chosen)} cases, mean IoU {np.mean(overlaps):.3f}")
+        for least in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+            failed = [one for one in chosen if one.iou < 0.5]
+            missed = sum(sure[one.case.name] >= least for one in failed)
+            good = [one for one in chosen if one.iou >= 0.8]
+            flagged = sum(sure[one.case.name] < least for one in good)
+            print(
+                f"  certain from {least}: {missed} of {len(failed)} failures missed, "
+                f"{flagged} of {len(good)} good ones flagged"
+            )
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from gpu_worker.engines.base import Hooks, Item, Outcome, Picture
 from gpu_worker.engines.cutout import edges, options, subject
 from gpu_worker.pixels import Pixels
 
-# Below it were most failures among the photos that were left out, and a fifth of the
-# good ones of the everyday ones (docs/cutout.md).
-CERTAIN = 0.74
+# Below it were most failures among the photos that were left out, and a fifth of what
+# was good.
+CERTAIN = 0.8
 LEAST_SUBJECT = 0.001
 MOST_SUBJECT = 0.95
 # An input of which at least this share is transparent, or solid, keeps its own alpha.
