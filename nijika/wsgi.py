@@ -11,23 +11,15 @@ from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, connection, reset_queries
+from django.db import reset_queries
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
 _django = get_wsgi_application()
-
-
-def _look_at_connection(**signal: Any) -> None:
-    connection.close_if_unusable_or_obsolete()
-
 
 # What Django does around each request for any number of databases, caches and URLconfs
 # costs it a tenth of its time. Here is one database, which keeps no list of queries;
 # the one cache lives in memory; every request sets the one URLconf.
 request_started.disconnect(reset_queries)
-for _signal in (request_started, request_finished):
-    _signal.disconnect(close_old_connections)
-    _signal.connect(_look_at_connection)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
 

@@ -100,10 +100,13 @@ def test_child_killed_while_idle_costs_no_job(worker: Any, platform: Any) -> Non
     assert platform.ended(job)[0].status == "succeeded"
 
 
-def test_killed_worker_takes_its_children_along(worker: Any, platform: Any) -> None:
-    job = platform.job("misbehave", parameters={"do": "hang"})
+def test_killed_worker_takes_its_children_along(
+    worker: Any, platform: Any, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    job = platform.job("misbehave", parameters={"do": "hang", "notes": str(notes)})
     worker.send(job)
-    wait_until(lambda: platform.jobs[job.job_id].status == "running")
+    wait_until(notes.exists)  # a child that waits for work would end by itself
     children = worker.children()
     worker.kill()
     wait_until(lambda: not any(is_alive(child) for child in children), 2)
