@@ -16,9 +16,8 @@ from django.db import reset_queries
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
 _django = get_wsgi_application()
 
-# What Django does around each request for any number of databases, caches and URLconfs
-# costs it a tenth of its time. Here is one database, which keeps no list of queries;
-# the one cache lives in memory; every request sets the one URLconf.
+# Django looks after lists of queries, caches and URLconfs around each request. Nobody
+# reads the lists here, the one cache lives in memory, and there is one URLconf.
 request_started.disconnect(reset_queries)
 request_finished.disconnect(close_caches)
 request_finished.disconnect(reset_urlconf)
