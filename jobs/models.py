@@ -467,7 +467,9 @@ class Rendition(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
     )
+    # The jobs whose files it and its watermark are made of.
     source_job = models.UUIDField(null=True, blank=True, db_index=True)
+    mark_job = models.UUIDField(null=True, blank=True, db_index=True)
     claim = models.UUIDField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     file = models.CharField(max_length=200, blank=True, default="", db_default="")

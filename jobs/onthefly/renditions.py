@@ -4,8 +4,8 @@
   wishes that differ never share one, and nobody can guess the key of another's.
 - A row without `claim` and with `file` is ready until `expires_at`; a claim is a lease.
   Whoever wants what is neither ready nor claimed claims it, in one statement.
-- A picture of a job's file ends when the job's files do, and is not shown from the
-  moment on at which the job is erased.
+- A picture of a job's file, or with one as its watermark, ends when the job's files
+  do, and is not shown from the moment on at which the job is erased.
 - A file is never replaced: each making has one of its own. The sweep takes what no row
   names, and the oldest beyond the cache's limit.
 """
@@ -68,12 +68,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A picture to be claimed. `until`: its source's own end as Unix time, or None."""
+    """A picture to be claimed. `until`: when the files it is made of end, as Unix time,
+    or None. The jobs: whose files those and its watermark are."""
 
     key: str
     user_id: int
     source_job: UUID | None
     until: float | None
+    mark_job: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ def lost(kept: Kept) -> None:
 def claim(draft: Draft) -> UUID | None:
     """The right to make a picture, or None: it is ready, or another is at it."""
     mine = uuid4()
-    values = [draft.key, draft.user_id, draft.source_job, mine, LEASE_S]
+    jobs = draft.source_job, draft.mark_job
+    values = [draft.key, draft.user_id, *jobs, mine, LEASE_S]
     return mine if _rows(_CLAIM, values) else None
 
 
@@ -165,7 +168,7 @@ def file_of(key: str, claim: UUID) -> str:
 
 def forget_job(job_id: UUID) -> None:
     """Remove all that was made of a job's files. Raises StorageUnavailable."""
-    _remove(_rows(_FORGET_JOB, [job_id]))
+    _remove(_rows(_FORGET_JOB, [job_id, job_id]))
 
 
 def forget() -> None:
@@ -244,18 +247,19 @@ def _secret(secret: str) -> bytes:
 
 _known: dict[str, tuple[float, Kept]] = {}
 
-_SOURCE_LIVES = """
-(source_job IS NULL OR EXISTS (
-  SELECT 1 FROM jobs_job WHERE jobs_job.id = source_job AND erased_at IS NULL
+_LIVES = """
+({job} IS NULL OR EXISTS (
+  SELECT 1 FROM jobs_job WHERE jobs_job.id = {job} AND erased_at IS NULL
   AND (jobs_job.expires_at IS NULL OR jobs_job.expires_at > statement_timestamp())))
 """
+_SOURCES_LIVE = f"{_LIVES.format(job='source_job')} AND {_LIVES.format(job='mark_job')}"
 
 _FIND = f"""
 SELECT key, user_id, file, content_type, size_bytes, sha256,
   extract(epoch FROM rendition.expires_at - statement_timestamp())::float8
 FROM jobs_rendition AS rendition
 WHERE key = ANY(%s::text[]) AND file <> ''
-  AND rendition.expires_at > statement_timestamp() AND {_SOURCE_LIVES}
+  AND rendition.expires_at > statement_timestamp() AND {_SOURCES_LIVE}
 """
 
 _CLAIMED = """
@@ -266,8 +270,9 @@ WHERE key = ANY(%s::text[]) AND lease_until >= clock_timestamp()
 _LOST = "DELETE FROM jobs_rendition WHERE key = %s AND file = %s AND claim IS NULL"
 
 _CLAIM = """
-INSERT INTO jobs_rendition AS old (key, user_id, source_job, claim, lease_until)
-VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+INSERT INTO jobs_rendition AS old (key, user_id, source_job, mark_job, claim,
+  lease_until)
+VALUES (%s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (key) DO UPDATE
 SET claim = EXCLUDED.claim, lease_until = EXCLUDED.lease_until
 WHERE (old.claim IS NULL OR old.lease_until < clock_timestamp())
@@ -285,7 +290,7 @@ UPDATE jobs_rendition SET file = %s, content_type = %s, size_bytes = %s, sha256 
   claim = NULL, lease_until = NULL, made_at = clock_timestamp(),
   expires_at = least(
     clock_timestamp() + make_interval(secs => %s), to_timestamp(%s::float8))
-WHERE key = %s AND claim = %s AND {_SOURCE_LIVES}
+WHERE key = %s AND claim = %s AND {_SOURCES_LIVE}
 RETURNING key
 """
 
@@ -300,7 +305,8 @@ DELETE FROM jobs_rendition USING given_up WHERE claim = ANY(claims) AND file = '
 """
 
 _FORGET_JOB = """
-DELETE FROM jobs_rendition WHERE source_job = %s RETURNING key, file
+DELETE FROM jobs_rendition WHERE source_job = %s OR mark_job = %s
+RETURNING key, file
 """
 
 _UNCLAIMED = "(claim IS NULL OR lease_until < statement_timestamp())"

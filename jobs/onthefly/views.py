@@ -203,6 +203,7 @@ def _order(
         key=key,
         user_id=ask.user_id,
         source_job=ask.source.job_id,
+        mark_job=mark.job_id if mark else None,
         until=_until(located),
     )
     return Order(draft=draft, sources=located, parameters=dict(parameters))

@@ -260,10 +260,18 @@ def test_jobs_of_others_of_test_keys_and_of_nobody_are_not_there(
     problem(owner.get("w:50", "job:../../etc/passwd"), 400, "validation_error")
 
 
-def test_pictures_of_an_erased_job_are_gone_with_it(home: House, owner: Signer) -> None:
+@pytest.mark.parametrize("part", ["source", "watermark"])
+def test_pictures_of_an_erased_job_are_gone_with_it(
+    home: House, owner: Signer, tiger: str, part: str
+) -> None:
     job_id = result_of(home)
-    url = owner.plain("w:64", f"job:{job_id}", "webp")
+    if part == "source":
+        url = owner.plain("w:64", f"job:{job_id}", "webp")
+    else:
+        mark = base64.urlsafe_b64encode(f"job:{job_id}".encode()).decode()
+        url = owner.plain(f"w:64/wm:0.5:ce/wmu:{mark.rstrip('=')}", tiger, "webp")
     made = get(home, url)
+    assert made.status == 200
     eventually(lambda: _kept(home, made) or None, within_s=20)
     assert home.call("DELETE", f"/api/v1/jobs/{job_id}").status == 204
     assert not _kept(home, made)
