@@ -22,21 +22,27 @@ def resized(picture: Pixels, width_px: int, height_px: int) -> Pixels:
 
 
 def part_resized(
-    picture: Pixels, size_px: tuple[int, int], part: tuple[int, int, int, int]
+    picture: Pixels,
+    size_px: tuple[int, int],
+    part: tuple[int, int, int, int],
+    *,
+    of: tuple[float, float, float, float] | None = None,
 ) -> Pixels:
     """What `resized` makes from left and top up to right and bottom, without the rest
-    of it ever being there."""
+    of it ever being there. `of`: the box of the picture that is resized; all of it
+    otherwise."""
     left, top, right, bottom = part
-    if part == (0, 0, *size_px):
-        return resized(picture, *size_px)
     height, width = picture.shape[:2]
-    across, down = width / size_px[0], height / size_px[1]
+    first_x, first_y, last_x, last_y = of or (0, 0, width, height)
+    across, down = (last_x - first_x) / size_px[0], (last_y - first_y) / size_px[1]
     box = (
-        left * across,
-        top * down,
-        min(right * across, width),
-        min(bottom * down, height),
+        first_x + left * across,
+        first_y + top * down,
+        min(first_x + right * across, last_x, width),
+        min(first_y + bottom * down, last_y, height),
     )
+    if across == down == 1 and first_x == int(first_x) and first_y == int(first_y):
+        return picture[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])]
     return _resampled(picture, (right - left, bottom - top), box)
 
 

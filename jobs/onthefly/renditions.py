@@ -29,7 +29,7 @@ from django.utils.crypto import salted_hmac
 
 from jobs.storage import store
 
-VERSION = 1
+VERSION = 2
 """Part of every key: raised when equal options come to mean another picture."""
 
 ROOT = "renditions"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import Any
 
 import pytest
 from imgproxy import ImgProxy
+from PIL import Image
 
 from tests.flows.house import Answer, House, eventually
 from tests.onthefly.conftest import PHOTOS, TIGER, Signer, get, image_of, signer_of
@@ -93,6 +95,34 @@ def test_source_may_be_base64_in_pieces_or_plain(
     answers = [get(home, owner.url(path)) for path in paths]
     assert {image_of(answer).format for answer in answers} == {"PNG"}
     assert len({answer.headers["ETag"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ("rs:fill:300:300/dpr:2", (400, 400)),
+        ("rs:force:900:900", (400, 400)),
+        ("rs:fill:9:1000:1", (9, 1000)),
+        ("rs:fill:4000:1:1", (4000, 1)),
+        ("c:0.5:0.5/h:55", (83, 55)),
+    ],
+)
+def test_small_source_is_cut_to_the_shape_that_was_asked_for(
+    owner: Signer, web: Origin, options: str, size: tuple[int, int]
+) -> None:
+    drawn = io.BytesIO()
+    Image.new("RGB", (600, 400), "navy").save(drawn, "PNG")
+    source = web.url("/small.png", drawn.getvalue())
+    assert image_of(owner.get(options, source)).size == size
+
+
+def test_sliver_is_enlarged_to_the_part_of_it_that_stays(
+    owner: Signer, web: Origin
+) -> None:
+    drawn = io.BytesIO()
+    Image.new("RGB", (2, 4000), "navy").save(drawn, "PNG")
+    source = web.url("/sliver.png", drawn.getvalue())
+    assert image_of(owner.get("rs:fill:1000:1000:1", source)).size == (1000, 1000)
 
 
 def test_blank_in_a_sources_name_is_asked_for_as_it_was_written(

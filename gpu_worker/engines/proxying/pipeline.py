@@ -25,6 +25,9 @@ from gpu_worker.errors import InvalidImage
 from gpu_worker.pixels import Pixels, header, libvips
 from gpu_worker.pixels.arrays import upright
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels and parts of them."""
+
 # Of the older service, whose addresses these are.
 QUALITY = {"jpeg": 75, "webp": 82, "avif": 80}
 CLEAR = ("png", "webp", "avif", "gif")
@@ -63,10 +66,10 @@ def make(item: Item) -> Result:
     kind = _kind(source, recipe, picture)
     ground = recipe.get("background") or ("" if kind in CLEAR else "ffffff")
     picture = _extended(picture, plan, recipe, ground)
-    picture = _padded(picture, recipe, ground)
+    picture = _padded(picture, plan, recipe, ground)
     if "watermark" in recipe:
         mark = pixels.decode(item.inputs[1].path)
-        picture = marks.put(picture, mark, recipe["watermark"], sizes.dpr(recipe))
+        picture = marks.put(picture, mark, recipe["watermark"], plan.dpr)
     if ground and picture.shape[2] == 4:
         picture = pixels.flatten(picture, geometry.colour(ground))
     return _encoded(replace(read, pixels=picture), kind, recipe)
@@ -117,12 +120,12 @@ def _sized(source: Source, recipe: Recipe) -> tuple[Picture, Plan]:
         plan = sizes.plan(wanted, recipe)
         read = source.read(_enough(source.size, wanted, plan))
         whole, source_px = _coloured(read.pixels), source.size
+    whole = layers.without_full_alpha(whole)
+    box = (0.0, 0.0, float(whole.shape[1]), float(whole.shape[0]))
     if "crop" in recipe:
-        whole = _cropped(whole, source_px, wanted, recipe)
-    scaled = geometry.resized(layers.without_full_alpha(whole), *plan.scaled)
+        whole, box = _cropped(whole, source_px, wanted, recipe)
     gravity = recipe.get("gravity", CENTRE)
-    part = cut(scaled, plan.cut, gravity, factor=sizes.dpr(recipe))
-    return replace(read, pixels=part), plan
+    return replace(read, pixels=_scaled(whole, box, plan, gravity)), plan
 
 
 def _wanted(source_px: Size, recipe: Recipe) -> Size:
@@ -140,30 +143,59 @@ def _enough(source: Size, wanted: Size, plan: Plan) -> Size:
     return width, height
 
 
-def _cropped(picture: Pixels, source_px: Size, wanted: Size, recipe: Recipe) -> Pixels:
-    """The wanted part of a picture that may be decoded smaller than it is."""
-    factor = picture.shape[1] / source_px[0]
-    part = (
-        max(1, min(picture.shape[1], round(wanted[0] * factor))),
-        max(1, min(picture.shape[0], round(wanted[1] * factor))),
-    )
+def _cropped(
+    picture: Pixels, source_px: Size, wanted: Size, recipe: Recipe
+) -> tuple[Pixels, Box]:
+    """The wanted part of a picture that may be decoded smaller than it is: its pixels,
+    and its box among them, which need not begin or end with a pixel."""
+    width, height = _size(picture)
+    across, down = width / source_px[0], height / source_px[1]
     gravity = recipe["crop"].get("gravity") or recipe.get("gravity", CENTRE)
-    return cut(picture, part, gravity, factor=factor)
-
-
-def cut(
-    picture: Pixels, size: Size, gravity: Mapping[str, Any], *, factor: float = 1.0
-) -> Pixels:
-    """The part of this size that the gravity points at."""
-    if _size(picture) == size:
-        return picture
     if gravity["kind"] == "sm":
-        return _interesting(picture, size)
-    left, top = sizes.place(_size(picture), size, gravity, factor=factor)
-    return picture[top : top + size[1], left : left + size[0]]
+        size = (
+            max(1, min(width, round(wanted[0] * across))),
+            max(1, min(height, round(wanted[1] * down))),
+        )
+        return _interesting(picture, size), (0.0, 0.0, *size)
+    left, top = sizes.place(source_px, wanted, gravity)
+    right, bottom = left + wanted[0], top + wanted[1]
+    left_px, top_px = math.floor(left * across), math.floor(top * down)
+    inside = picture[
+        top_px : math.ceil(bottom * down), left_px : math.ceil(right * across)
+    ]
+    return inside, (
+        left * across - left_px,
+        top * down - top_px,
+        right * across - left_px,
+        bottom * down - top_px,
+    )
+
+
+def _scaled(
+    picture: Pixels, box: Box, plan: Plan, gravity: Mapping[str, Any]
+) -> Pixels:
+    """What the gravity leaves of the box, scaled. No more than that is made, unless it
+    is for the picture itself to say what it is."""
+    if gravity["kind"] != "sm" or plan.cut == plan.scaled:
+        left, top = sizes.place(plan.scaled, plan.cut, gravity, factor=plan.dpr)
+        part = left, top, left + plan.cut[0], top + plan.cut[1]
+        return geometry.part_resized(picture, plan.scaled, part, of=box)
+    across = plan.scaled[0] / (box[2] - box[0])
+    down = plan.scaled[1] / (box[3] - box[1])
+    if max(across, down) <= 1:
+        whole = (0, 0, *plan.scaled)
+        scaled = geometry.part_resized(picture, plan.scaled, whole, of=box)
+        return _interesting(scaled, plan.cut)
+    part_px = (
+        max(1, min(picture.shape[1], round(plan.cut[0] / across))),
+        max(1, min(picture.shape[0], round(plan.cut[1] / down))),
+    )
+    return geometry.resized(_interesting(picture, part_px), *plan.cut)
 
 
 def _interesting(picture: Pixels, size: Size) -> Pixels:
+    if _size(picture) == size:
+        return picture
     image = libvips.Image.new_from_array(np.ascontiguousarray(picture))
     return image.smartcrop(*size, interesting="attention").numpy()
 
@@ -279,13 +311,13 @@ def _extended(picture: Pixels, plan: Plan, recipe: Recipe, ground: str) -> Pixel
         return picture
     name = "extend_gravity" if recipe.get("extend") else "extend_ratio_gravity"
     gravity = recipe.get(name, CENTRE)
-    left, top = sizes.place(outer, _size(picture), gravity, factor=sizes.dpr(recipe))
+    left, top = sizes.place(outer, _size(picture), gravity, factor=plan.dpr)
     return _on_ground(picture, outer, (left, top), ground)
 
 
-def _padded(picture: Pixels, recipe: Recipe, ground: str) -> Pixels:
+def _padded(picture: Pixels, plan: Plan, recipe: Recipe, ground: str) -> Pixels:
     top, right, bottom, left = (
-        round(side * sizes.dpr(recipe)) for side in recipe.get("padding", (0, 0, 0, 0))
+        round(side * plan.dpr) for side in recipe.get("padding", (0, 0, 0, 0))
     )
     width, height = _size(picture)
     outer = width + left + right, height + top + bottom

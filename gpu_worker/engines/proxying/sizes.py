@@ -5,12 +5,12 @@ Sizes are (width, height) in pixels. `recipe` are the parameters of the engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gpu_worker.errors import LimitExceeded
-from gpu_worker.pixels import MOST_PIXELS
 
 MOST_SIDE_PX = 4096
 
@@ -21,24 +21,25 @@ CENTRE = {"kind": "ce", "x": 0.0, "y": 0.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The size that a picture is scaled to, is then cut to, and then extended to."""
+    """The size that a picture is scaled to, is then cut to, and then extended to.
+    Offsets and padding are multiplied by `dpr`."""
 
     scaled: Size
     cut: Size
     extended: Size
+    dpr: float
 
 
 def plan(source: Size, recipe: Recipe) -> Plan:
     """What becomes of a picture of this size. Raises LimitExceeded."""
-    box = _box(recipe)
-    kind = _kind(source, box, recipe)
-    scaled = _scaled(source, _factors(source, box, kind, recipe))
+    kind = _kind(source, recipe)
+    (across, down), dpr = _factors(source, kind, recipe)
+    scaled = _side(source[0] * across), _side(source[1] * down)
+    box = _asked(recipe)[0] * dpr, _asked(recipe)[1] * dpr
     cut = scaled if kind == "outside" else _cut(scaled, box, kind)
     extended = _extended(cut, box, recipe)
-    if scaled[0] * scaled[1] > MOST_PIXELS:
-        raise LimitExceeded(f"It would be {scaled[0]} x {scaled[1]} pixels.")
     check(extended)
-    return Plan(scaled=scaled, cut=cut, extended=extended)
+    return Plan(scaled=scaled, cut=cut, extended=extended, dpr=dpr)
 
 
 def check(size: Size) -> None:
@@ -50,8 +51,9 @@ def check(size: Size) -> None:
         )
 
 
-def dpr(recipe: Recipe) -> float:
-    return float(recipe.get("dpr", 1.0))
+def rounded(length: float) -> int:
+    """To whole pixels, halves up."""
+    return math.floor(length + 0.5)
 
 
 def area(source: Size, crop: Mapping[str, Any]) -> Size:
@@ -85,7 +87,7 @@ def place(
 def _length(wanted: float, whole: int) -> int:
     if wanted == 0:
         return whole
-    return max(1, min(whole, round(wanted * whole if wanted < 1 else wanted)))
+    return min(whole, _side(wanted * whole if wanted < 1 else wanted))
 
 
 def _offset(wanted: float, whole: int, factor: float) -> float:
@@ -98,70 +100,85 @@ def _along(spare: int, offset: float, *, near: bool, far: bool) -> float:
     return spare - offset if far else spare / 2 + offset
 
 
-def _box(recipe: Recipe) -> tuple[float, float]:
-    """The sides asked for, in pixels of the result; 0 where none is."""
-    factor = dpr(recipe)
-    return (
-        recipe.get("width", 0) * recipe.get("zoom_x", 1.0) * factor,
-        recipe.get("height", 0) * recipe.get("zoom_y", 1.0) * factor,
-    )
+def _zoom(recipe: Recipe) -> tuple[float, float]:
+    return recipe.get("zoom_x", 1.0), recipe.get("zoom_y", 1.0)
 
 
-def _kind(source: Size, box: tuple[float, float], recipe: Recipe) -> str:
+def _asked(recipe: Recipe) -> tuple[float, float]:
+    """The sides asked for, where dpr is 1; 0 where none is."""
+    across, down = _zoom(recipe)
+    return recipe.get("width", 0) * across, recipe.get("height", 0) * down
+
+
+def _kind(source: Size, recipe: Recipe) -> str:
     kind: str = recipe.get("resizing", "fit")
     if kind != "auto":
         return kind
-    return "fill" if (source[0] >= source[1]) == (box[0] >= box[1]) else "fit"
+    lies = recipe.get("width", 0) >= recipe.get("height", 0)
+    return "fill" if (source[0] >= source[1]) == lies else "fit"
 
 
 def _factors(
-    source: Size, box: tuple[float, float], kind: str, recipe: Recipe
-) -> tuple[float, float]:
-    if box == (0, 0):
-        factor = dpr(recipe)
-        x, y = recipe.get("zoom_x", 1.0) * factor, recipe.get("zoom_y", 1.0) * factor
-    else:
-        x, y = _to_box(source, box, kind)
+    source: Size, kind: str, recipe: Recipe
+) -> tuple[tuple[float, float], float]:
+    """By what both sides are multiplied, and what is left of dpr.
+
+    What would become larger than it is keeps the proportions that were asked for, and
+    dpr is only as large as the picture has pixels for: what it shows, and how it is
+    cut, are the same on every screen.
+    """
+    across, down = (
+        factor * zoom
+        for factor, zoom in zip(
+            _to_box(source, kind, recipe), _zoom(recipe), strict=True
+        )
+    )
+    dpr: float = recipe.get("dpr", 1.0)
     if not recipe.get("enlarge", False):
-        x, y = min(1.0, x), min(1.0, y)
-    return _at_least(source, (x, y), recipe)
+        over = max(1.0, across, down)
+        across, down = across / over, down / over
+        if not recipe.get("extend"):
+            dpr *= over
+        dpr = min(dpr, 1 / max(across, down))
+    grow = dpr * _missing(source, (across, down), recipe)
+    return (across * grow, down * grow), dpr
 
 
-def _to_box(source: Size, box: tuple[float, float], kind: str) -> tuple[float, float]:
+def _to_box(source: Size, kind: str, recipe: Recipe) -> tuple[float, float]:
+    box = recipe.get("width", 0), recipe.get("height", 0)
     wanted = [side / whole for side, whole in zip(box, source, strict=True) if side]
-    if kind == "force":
+    if kind == "force" or not wanted:
         return box[0] / source[0] or 1.0, box[1] / source[1] or 1.0
     factor = max(wanted) if kind in ("fill", "fill-down", "outside") else min(wanted)
     return factor, factor
 
 
-def _at_least(
-    source: Size, factors: tuple[float, float], recipe: Recipe
-) -> tuple[float, float]:
-    """Both grow alike until neither side is below its floor."""
+def _missing(source: Size, factors: tuple[float, float], recipe: Recipe) -> float:
+    """By what both sides grow alike until neither is below its floor."""
     floors = (recipe.get("min_width", 0), recipe.get("min_height", 0))
-    missing = [
-        floor * dpr(recipe) / (whole * factor)
-        for floor, whole, factor in zip(floors, source, factors, strict=True)
-    ]
-    grow = max(1.0, *missing)
-    return factors[0] * grow, factors[1] * grow
+    return max(
+        1.0,
+        *(
+            floor / (whole * factor)
+            for floor, whole, factor in zip(floors, source, factors, strict=True)
+        ),
+    )
 
 
-def _scaled(source: Size, factors: tuple[float, float]) -> Size:
-    return max(1, round(source[0] * factors[0])), max(1, round(source[1] * factors[1]))
+def _side(length: float) -> int:
+    return max(1, rounded(length))
 
 
 def _cut(scaled: Size, box: tuple[float, float], kind: str) -> Size:
     width, height = (
-        min(whole, max(1, round(side))) if side else whole
+        min(whole, _side(side)) if side else whole
         for whole, side in zip(scaled, box, strict=True)
     )
     if kind != "fill-down" or not all(box):
         return width, height
     # Too small for the box: the largest part of the box's own proportions.
     factor = min(1.0, scaled[0] / box[0], scaled[1] / box[1])
-    return max(1, round(box[0] * factor)), max(1, round(box[1] * factor))
+    return _side(box[0] * factor), _side(box[1] * factor)
 
 
 def _extended(cut: Size, box: tuple[float, float], recipe: Recipe) -> Size:
@@ -169,9 +186,9 @@ def _extended(cut: Size, box: tuple[float, float], recipe: Recipe) -> Size:
     if recipe.get("extend_ratio") and all(box):
         ratio = box[0] / box[1]
         width, height = (
-            max(width, round(height * ratio)),
-            max(height, round(width / ratio)),
+            max(width, rounded(height * ratio)),
+            max(height, rounded(width / ratio)),
         )
     if recipe.get("extend"):
-        width, height = max(width, round(box[0])), max(height, round(box[1]))
+        width, height = max(width, rounded(box[0])), max(height, rounded(box[1]))
     return width, height

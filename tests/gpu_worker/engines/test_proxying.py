@@ -61,6 +61,9 @@ def drawn(tmp_path: Path, picture: Image.Image) -> Path:
             (100, 100),
         ),
         ((3, 4000), {"width": 1}, (1, 1333)),
+        ((600, 400), {"height": 55}, (83, 55)),
+        ((600, 400), {"width": 900, "height": 900, "resizing": "force"}, (400, 400)),
+        ((600, 400), {"zoom_x": 0.5, "zoom_y": 2.0}, (150, 400)),
     ],
 )
 def test_size_follows_the_options(
@@ -70,10 +73,57 @@ def test_size_follows_the_options(
 
 
 @pytest.mark.parametrize(
+    ("recipe", "size", "dpr"),
+    [
+        ({"width": 300, "height": 300, "resizing": "fill"}, (400, 400), 4 / 3),
+        ({"width": 900, "height": 900, "resizing": "fill"}, (600, 400), 1),
+        ({"width": 300, "height": 300}, (600, 400), 2),
+        ({"width": 500, "height": 500, "extend": True}, (600, 600), 1.2),
+        ({"width": 300, "height": 300, "resizing": "fill-down"}, (400, 400), 4 / 3),
+        ({"width": 900, "min_width": 700}, (700, 467), 1),
+        (
+            {"width": 300, "height": 300, "resizing": "fill", "enlarge": True},
+            (600, 600),
+            2,
+        ),
+    ],
+)
+def test_dpr_is_as_large_as_the_picture_has_pixels_for(
+    recipe: dict[str, Any], size: tuple[int, int], dpr: float
+) -> None:
+    plan = sizes.plan((600, 400), recipe | {"dpr": 2.0})
+    assert plan.extended == size
+    assert plan.dpr == pytest.approx(dpr)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fill"),
+    [({"zoom_x": 2.0, "zoom_y": 3.0}, True), ({"width": 100, "height": 150}, False)],
+)
+def test_auto_looks_at_the_box_before_it_is_zoomed(
+    recipe: dict[str, Any], fill: bool
+) -> None:
+    box = {"width": 100, "height": 100, "resizing": "auto"} | recipe
+    like = box | {"resizing": "fill" if fill else "fit"}
+    assert sizes.plan((600, 400), box) == sizes.plan((600, 400), like)
+
+
+def test_enlarged_picture_is_judged_by_what_stays_of_it(tmp_path: Path) -> None:
+    sliver = Image.fromarray(np.arange(4000, dtype=np.uint16)[:, None] // 16).convert(
+        "RGB"
+    )
+    wanted = {"width": 1000, "height": 1000, "resizing": "fill", "enlarge": True}
+    for gravity in ("ce", "sm"):
+        place = {"kind": gravity, "x": 0.0, "y": 0.0}
+        recipe = wanted | {"gravity": place, "format": "png"}
+        assert made(drawn(tmp_path, sliver), **recipe).size == (1000, 1000)
+
+
+@pytest.mark.parametrize(
     "recipe",
     [
         {"width": 4096, "dpr": 2.0, "enlarge": True},
-        {"min_width": 4096, "width": 4096, "dpr": 2.0},
+        {"min_height": 4096},
         {"width": 10, "height": 4096, "resizing": "fill", "enlarge": True, "dpr": 8.0},
         {"zoom_x": 16.0, "zoom_y": 16.0, "enlarge": True},
     ],
@@ -125,6 +175,25 @@ def test_crop_is_of_the_whole_source_however_small_it_was_decoded() -> None:
     expected = whole.crop((0, 0, whole.width // 2, whole.height // 2)).resize(part.size)
     difference = np.abs(np.asarray(part).astype(int) - np.asarray(expected))
     assert difference.mean() < 4
+
+
+def test_crop_begins_where_it_was_asked_to_however_small_the_photo_was_decoded(
+    tmp_path: Path,
+) -> None:
+    """An eighth of a photo has 300 pixels where 5 of its own are half of one."""
+    y, x = np.mgrid[0:1600, 0:2400]
+    waves = 127 + 120 * np.sin(x / 12) * np.sin(y / 12)
+    photo = Image.fromarray(waves.astype(np.uint8)).convert("RGB")
+    path = tmp_path / "photo.jpg"
+    photo.save(path, quality=98, subsampling=0)
+    for left in (5, 9, 13):
+        gravity = {"kind": "nowe", "x": float(left), "y": 0.0}
+        crop = {"width": 1600.0, "height": 1600.0, "gravity": gravity}
+        part = made(path, crop=crop, width=200, format="png")
+        box = (left, 0, left + 1600, 1600)
+        expected = photo.resize((200, 200), Image.Resampling.LANCZOS, box=box)
+        difference = np.asarray(part).astype(int) - np.asarray(expected)
+        assert np.abs(difference).mean() < 2.5
 
 
 def test_trim_cuts_the_border_of_one_colour(tmp_path: Path) -> None:
