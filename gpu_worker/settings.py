@@ -13,8 +13,11 @@ import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LINK_SCHEMES = ("http", "https")
+BROKER_SCHEMES = ("redis", "rediss", "unix")
 SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -86,13 +89,13 @@ def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
     """The settings of this process; the arguments are those of its command line."""
     chosen = profile()
     return Settings(
-        broker_url=text("NIJIKA_BROKER_URL", os.environ.get("REDIS_URL")),
+        broker_url=_broker_url(),
         broker_prefix=text("NIJIKA_BROKER_PREFIX", "nijika:"),
-        link_url=text("NIJIKA_LINK_URL"),
+        link_url=_address("NIJIKA_LINK_URL", text("NIJIKA_LINK_URL"), LINK_SCHEMES),
         link_token=text("NIJIKA_LINK_TOKEN"),
         name=name or f"{queue}-{socket.gethostname()}",
         queue=queue,
-        slots=slots or int(text("NIJIKA_WORKER_SLOTS", str(_slots(chosen)))),
+        slots=slots or whole("NIJIKA_WORKER_SLOTS", _slots(chosen)),
         grace_s=seconds("NIJIKA_WORKER_GRACE", "20s"),
         call_every_s=seconds("NIJIKA_LINK_EVERY", "2s"),
         beat_s=seconds("NIJIKA_BEAT", "2s"),
@@ -101,8 +104,8 @@ def read(*, queue: str, name: str = "", slots: int = 0) -> Settings:
         memory_bytes=bytes_count("NIJIKA_CHILD_MEMORY", "1500MB"),
         claim_ahead_s=seconds("NIJIKA_CLAIM_AHEAD", "2s"),
         storage_timeout_s=seconds("NIJIKA_STORAGE_TIMEOUT", chosen.storage_timeout),
-        storage_connections=int(
-            text("NIJIKA_STORAGE_CONNECTIONS", str(chosen.storage_connections))
+        storage_connections=whole(
+            "NIJIKA_STORAGE_CONNECTIONS", chosen.storage_connections
         ),
         scratch=Path(text("NIJIKA_WORKER_SCRATCH", _memory_folder())),
     )
@@ -130,11 +133,22 @@ def weights() -> Path:
 
 def text(name: str, default: str | None = None) -> str:
     if file := os.environ.get(f"{name}_FILE"):
-        return Path(file).read_text().strip()
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE cannot be read: {error}") from error
     value = os.environ.get(name, default)
     if value is None:
         raise SettingsError(f"{name} is not set")
     return value
+
+
+def whole(name: str, default: int) -> int:
+    value = text(name, str(default))
+    try:
+        return int(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}={value!r} is no whole number") from error
 
 
 def seconds(name: str, default: str) -> float:
@@ -143,6 +157,25 @@ def seconds(name: str, default: str) -> float:
 
 def bytes_count(name: str, default: str) -> int:
     return int(_measured(name, default, SIZE_UNITS))
+
+
+def _broker_url() -> str:
+    name = "NIJIKA_BROKER_URL"
+    if name not in os.environ and f"{name}_FILE" not in os.environ:
+        name = "REDIS_URL"
+    return _address(name, text(name), BROKER_SCHEMES)
+
+
+def _address(name: str, url: str, schemes: tuple[str, ...]) -> str:
+    """The address, which may hold a password and is therefore not shown."""
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.port != 0 and ("@" in parts.netloc or "@" not in url)
+    except ValueError:
+        is_whole = False
+    if not is_whole or parts.scheme not in schemes or not (parts.netloc or parts.path):
+        raise SettingsError(f"{name} is no address that begins with {schemes[0]}://")
+    return url
 
 
 def _slots(chosen: Profile) -> int:

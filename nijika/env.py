@@ -44,13 +44,13 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
         config: dict[str, Any] = self.db_url_config(url)
         return config
 
-    def redis(self, name: str) -> str:
+    def redis(self, name: str, *default: str) -> str:
         """An address of a Redis. Raises ImproperlyConfigured."""
-        return _address(self._text(name), REDIS_SCHEMES, name)
+        return _address(self._text(name, *default), REDIS_SCHEMES, name)
 
-    def _text(self, name: str) -> str:
+    def _text(self, name: str, *default: str) -> str:
         try:
-            return str(self.str(name))
+            return str(self.str(name, *default))
         except OSError as error:
             why = f"{name}_FILE cannot be read: {error}"
             raise environ.ImproperlyConfigured(why) from error

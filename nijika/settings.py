@@ -143,7 +143,7 @@ UNPOOLED_DATABASE_URL = env.str("NIJIKA_UNPOOLED_DATABASE_URL", "")
 
 # Redis: Celery's broker and a cache. Nothing in it is needed to keep a promise.
 REDIS_URL = env.redis("REDIS_URL")
-BROKER_URL = env.str("NIJIKA_BROKER_URL", REDIS_URL)
+BROKER_URL = env.redis("NIJIKA_BROKER_URL", REDIS_URL)
 BROKER_PREFIX = env.str("NIJIKA_BROKER_PREFIX", "nijika:")
 
 # How often may be asked (nijika.rate_limits): `50/s:100` is 50 a second, 100 at once.

@@ -17,6 +17,7 @@ import threading
 from typing import Any, Protocol
 
 import uvloop
+from django.core.exceptions import ImproperlyConfigured
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
@@ -49,15 +50,21 @@ class Service(Protocol):
     def stop(self) -> None: ...
 
 
-def main() -> None:
-    # Sets Django up, which takes a while.
-    from nijika.asgi import application, link_server
+def main() -> str | None:
+    """Serve until a signal, which ends the process. What to say before leaving with
+    status 1, if something is set so that it cannot."""
+    try:
+        # Sets Django up, which takes a while.
+        from nijika.asgi import application, link_server
 
-    sys.setswitchinterval(SWITCH_S)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_AFTER)
-    uvloop.run(serve(application, link_server()))
+        sys.setswitchinterval(SWITCH_S)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
+        uvloop.run(serve(application, link_server()))
+    except ImproperlyConfigured as error:
+        return str(error)
+    return None
 
 
 async def serve(application: Any, link: Service | None = None) -> None:
@@ -66,9 +73,7 @@ async def serve(application: Any, link: Service | None = None) -> None:
 
     Ends the process.
     """
-    host = os.environ.get("NIJIKA_HOST", "127.0.0.1")
-    port = int(os.environ.get("NIJIKA_PORT", "8000"))
-    _refuse_shared_port(host, port)
+    host, port = _address()
     server = Server(
         application,
         address=host,
@@ -106,6 +111,18 @@ def _started(link: Service) -> Service | None:
     return link
 
 
+def _address() -> tuple[str, int]:
+    """Where to listen. Raises ImproperlyConfigured."""
+    host = os.environ.get("NIJIKA_HOST", "127.0.0.1")
+    named = os.environ.get("NIJIKA_PORT", "8000")
+    try:
+        _refuse_shared_port(host, int(named))
+    except (OSError, ValueError, OverflowError) as error:
+        text = f"NIJIKA_HOST={host!r}, NIJIKA_PORT={named!r}: {error}"
+        raise ImproperlyConfigured(text) from error
+    return host, int(named)
+
+
 def _refuse_shared_port(host: str, port: int) -> None:
     """Raises OSError if somebody listens there: granian would share it silently."""
     with socket.socket() as probe:
@@ -134,4 +151,4 @@ def _end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

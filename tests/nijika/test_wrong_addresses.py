@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from django.db import connection
 
+from gpu_worker import settings
 from jobs.database import unpooled
+from nijika.env import REDIS_SCHEMES
 from nijika.local.stack import ROOT, Stack, StackFailed
 from tests.flows.house import environment_of_a_newcomer
 
@@ -113,6 +115,63 @@ def test_redis_address_that_is_none_is_refused() -> None:
     address = "http://:geheim@127.0.0.1:1/0"
     done = manage("check_ledger", DATABASE_URL=NOWHERE, REDIS_URL=address)
     assert only_line(done).startswith("REDIS_URL='http://:***@127.0.0.1:1/0': ")
+
+
+WORKER = {"NIJIKA_LINK_URL": "http://127.0.0.1:1/", "REDIS_URL": REDIS}
+WEB = {"DATABASE_URL": NOWHERE, "REDIS_URL": REDIS}
+
+
+def started(*program: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *program],
+        cwd=ROOT,
+        env=environment_of_a_newcomer() | SECRETS | given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL='nonsense': "),
+        ({"DATABASE_URL": "mysql://me:geheim@h/x"}, "DATABASE_URL='mysql://me:***@h/x"),
+        ({"REDIS_URL": "http://:geheim@h"}, "REDIS_URL='http://:***@h': "),
+        ({"NIJIKA_BROKER_URL": "redis://h:port"}, "NIJIKA_BROKER_URL='redis://h:port'"),
+        ({"NIJIKA_PORT": "http"}, "NIJIKA_HOST='127.0.0.1', NIJIKA_PORT='http': "),
+        ({"NIJIKA_PORT": "70000"}, "NIJIKA_HOST='127.0.0.1', NIJIKA_PORT='70000': "),
+    ],
+)
+def test_web_started_by_hand_says_what_is_wrong_in_one_line(
+    wrong: dict[str, str], said: str
+) -> None:
+    assert only_line(started("nijika.web", **WEB | wrong)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"REDIS_URL": "http://:geheim@127.0.0.1:1/0"},
+        {"REDIS_URL": "nonsense"},
+        {"REDIS_URL": "redis://:ge#heim@host/0"},
+        {"REDIS_URL": "redis://"},
+        {"NIJIKA_BROKER_URL": "redis://host:port/0"},
+        {"NIJIKA_LINK_URL": "ftp://geheim@host/"},
+        {"NIJIKA_LINK_URL": "http://host:port/"},
+        {"NIJIKA_LINK_TOKEN_FILE": "/nowhere"},
+        {"NIJIKA_WORKER_SLOTS": "two"},
+    ],
+)
+def test_worker_started_by_hand_says_what_is_wrong_in_one_line(
+    wrong: dict[str, str],
+) -> None:
+    done = started("gpu_worker", "--queue", "cpu", **WORKER | wrong)
+    assert only_line(done).startswith(*wrong)
+
+
+def test_web_and_worker_take_the_same_brokers() -> None:
+    assert settings.BROKER_SCHEMES == REDIS_SCHEMES
 
 
 def test_address_that_is_missing_is_named() -> None:
