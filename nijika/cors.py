@@ -5,6 +5,7 @@ page says nothing about who calls. Listed origins may send credentials all the s
 clients that set `withCredentials` insist on it; any other may call without.
 """
 
+import re
 from functools import cache
 
 from django.conf import settings
@@ -26,11 +27,8 @@ RESPONSE_HEADERS = (
     "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
     "X-Credits-Charged, X-Credits-Remaining, X-Job-Id, X-Request-Id, X-Sandbox"
 )
-PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Methods": METHODS,
-    "Access-Control-Allow-Headers": REQUEST_HEADERS,
-    "Access-Control-Max-Age": "3600",
-}
+REQUESTED = "Access-Control-Request-Headers"
+NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 
 
 def applies_to(path: str) -> bool:
@@ -43,6 +41,19 @@ def is_preflight(request: HttpRequest) -> bool:
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META
         and applies_to(request.path_info)
     )
+
+
+def preflight(request: HttpRequest) -> dict[str, str]:
+    """What a browser asks before it calls. Any header may be sent: those that we look
+    at, and what pages' libraries add to every call."""
+    asked = request.headers.get(REQUESTED, "")
+    more = f", {asked}" if NAMES.fullmatch(asked) else ""
+    return {
+        "Access-Control-Allow-Methods": METHODS,
+        "Access-Control-Allow-Headers": REQUEST_HEADERS + more,
+        "Access-Control-Max-Age": "3600",
+        "Vary": REQUESTED,
+    }
 
 
 def headers_for(path: str, origin: str | None) -> dict[str, str]:

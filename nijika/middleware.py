@@ -20,7 +20,7 @@ class RequestMiddleware:
         request_id = _request_id(request)
         if cors.is_preflight(request):
             answer: HttpResponseBase = HttpResponse(
-                status=204, headers=cors.PREFLIGHT_HEADERS
+                status=204, headers=cors.preflight(request)
             )
         else:
             answer = self.get_response(request)

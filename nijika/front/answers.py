@@ -70,18 +70,19 @@ class Answer:
     async def failure(self, error: BaseException, *, closing: bool) -> None:
         """Send the problem of `error`; with `closing`, the connection's last answer."""
         response = problems.from_exception(error, self.request_id)
-        headers = self._own_headers(response)
+        headers = _encoded(response)
         if closing:
             headers.append((b"connection", b"close"))
-        await self.whole(response.status_code, headers, response.content)
+        await self.own(response.status_code, headers, response.content)
 
-    def _own_headers(self, response: HttpResponse) -> Headers:
-        headers = _encoded(response)
+    async def own(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send an answer of the front itself, with what Django's have from its
+        middleware."""
         headers.append((b"x-request-id", self.request_id.encode()))
         headers.append((b"x-content-type-options", b"nosniff"))
         marks = cors.headers_for(self._path, self._origin)
         headers += [(k.lower().encode(), v.encode()) for k, v in marks.items()]
-        return headers
+        await self.whole(status, headers, body)
 
     async def file(
         self, path: Path, outcome: Outcome, disk: Lane, *, offered: bool

@@ -113,7 +113,7 @@ class Front:
         )
         began = time.monotonic()  # the loop's own clock counts milliseconds
         try:
-            if scope["path"] == LIVE:
+            if scope["path"] == LIVE and not head.is_preflight:
                 await _say_alive(scope["method"], answer)
             else:
                 await self._serve(scope, head, receive, answer)
@@ -304,6 +304,7 @@ class _Head:
     """A request's headers, as far as the front looks at them."""
 
     def __init__(self, scope: Scope) -> None:
+        self._method: str = scope["method"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
     def text(self, name: bytes) -> str | None:
@@ -323,6 +324,11 @@ class _Head:
     def is_multipart(self) -> bool:
         kind = self._headers.get(b"content-type", b"")
         return kind.lower().startswith(b"multipart/")
+
+    @property
+    def is_preflight(self) -> bool:
+        asks = b"access-control-request-method" in self._headers
+        return asks and self._method == "OPTIONS"
 
     @property
     def expects_continue(self) -> bool:
@@ -379,9 +385,7 @@ async def _say_alive(method: str, answer: Answer) -> None:
     if method not in ("GET", "HEAD"):
         raise NotForLiveness()
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    headers.append((b"x-request-id", answer.request_id.encode()))
-    headers.append((b"x-content-type-options", b"nosniff"))
-    await answer.whole(200, headers, b'{"status": "alive"}')
+    await answer.own(200, headers, b'{"status": "alive"}')
 
 
 async def _refuse(

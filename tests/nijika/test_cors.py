@@ -42,6 +42,23 @@ def test_preflight_holds_for_an_hour() -> None:
     assert (answer[ALLOW], answer[CREDENTIALS]) == (LISTED, "true")
 
 
+def test_preflight_allows_the_headers_that_libraries_add() -> None:
+    headers = {"Origin": LISTED, "Access-Control-Request-Method": "POST"}
+    asked = headers | {"Access-Control-Request-Headers": "traceparent,x-api-key"}
+    answer = Client().options("/api/v1/jobs", headers=asked)
+    allowed = answer["Access-Control-Allow-Headers"].lower().replace(" ", "").split(",")
+    assert {"authorization", "idempotency-key", "traceparent"} <= set(allowed)
+    assert "Access-Control-Request-Headers" in answer["Vary"]
+    asked["Access-Control-Request-Headers"] = "a b; c"
+    answer = Client().options("/api/v1/jobs", headers=asked)
+    assert "a b" not in answer["Access-Control-Allow-Headers"]
+
+
+def test_liveness_is_readable_for_a_listed_page(site: Site) -> None:
+    told = site.get("/health/live", Origin=LISTED)
+    assert (told.status, told.headers[ALLOW.lower()]) == (200, LISTED)
+
+
 def test_signed_links_are_the_same_for_every_page() -> None:
     answers = [
         Client().get("/files/none/0", headers={"Origin": one})

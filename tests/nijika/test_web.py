@@ -95,6 +95,13 @@ def test_view_runs_under_the_front_with_its_request_id(web: Site) -> None:
     assert reply.headers["access-control-allow-origin"] == "*"
 
 
+def test_liveness_may_be_asked_by_pages_that_add_headers(web: Site) -> None:
+    asked = {"Origin": "http://a", "Access-Control-Request-Method": "GET"}
+    preflight = web.send("OPTIONS", "/health/live", headers=asked)
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == "*"
+
+
 def test_large_body_needs_a_key_with_a_true_checksum(web: Site) -> None:
     forged = {"X-API-Key": "nj_live_" + "a" * 40}
 
