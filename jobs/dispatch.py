@@ -18,8 +18,8 @@ remembered that a decision needs: another copy goes on from the rows.
 - `dispatched_at` is committed before publishing. What the broker lost in between is
   published again (`_again`). Copies are harmless: a claim is granted once.
 - A broker that does not answer is asked for its queue's depth before rows are taken, so
-  they wait in the database while it is gone and go out as soon as it is back. The lone
-  job of an idle queue is taken by the statement that finds it, and given back if the
+  they wait in the database while it is gone and go out as soon as it is back. A job
+  that waits alone is taken by the statement that finds it, and given back if the
   broker is away or full. A row whose publish failed goes back to waiting.
 - Copies are bounded: a queue deeper than twice the window takes nothing more.
 - A job that met a dead worker (`alone`) shares its message with nobody.
@@ -92,20 +92,17 @@ class Dispatcher:
         return time.monotonic() < self._broker_down_until
 
     def _new(self, session: Connection) -> int:
-        live = self._lone(session)
-        if live is None:
-            live = self._published(session, picking.pick(session, self.queue))
-        return live + self._published(session, picking.pick_tests(session, self.queue))
-
-    def _lone(self, session: Connection) -> int | None:
-        """Publish the one job that waits, if nothing is in flight; None: there is more
-        to decide on."""
         lone = picking.take_lone(session, self.queue)
-        if lone.waiting == 0:
-            return 0
-        if lone.taken is None:
-            return None
-        return self._publish(session, [lone.taken], below=2 * lone.window)
+        published = 0
+        if lone.taken is not None:
+            below = 2 * lone.window
+            published = self._publish(session, [lone.taken], below=below)
+        elif lone.waiting and lone.room > 0:
+            published = self._published(session, picking.pick(session, self.queue))
+        if lone.tests_wait:
+            tests = picking.pick_tests(session, self.queue)
+            published += self._published(session, tests)
+        return published
 
     def _published(self, session: Connection, candidates: Sequence[Candidate]) -> int:
         if not candidates:

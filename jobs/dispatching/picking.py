@@ -65,10 +65,13 @@ class Taken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lone:
     """How many live jobs wait, of which only none, one and several are told apart; the
-    one, if nothing is in flight beside it; and the window."""
+    one, if there is room for its message; the window, and how many messages it still
+    has room for; and whether test jobs wait."""
 
     waiting: int
     window: int
+    room: int
+    tests_wait: bool
     taken: Taken | None
 
 
@@ -89,13 +92,16 @@ class Unclaimed:
 
 def take_lone(session: Connection, queue: str) -> Lone:
     """What `pick` and `take` would do where little is to do, by one small statement: a
-    third of their time. A row that is locked is not taken."""
+    third of their time. It also says whether they have anything to do. A row that is
+    locked is not taken."""
     values = _of(queue) | {"message": new_ids(1)[0]}
     [row] = session.execute(_TAKE_LONE, values, prepare=True).fetchall()
-    waiting, window, *taken = row
+    waiting, window, room, tests_wait, *taken = row
     return Lone(
         waiting=waiting,
         window=window,
+        room=room,
+        tests_wait=tests_wait,
         taken=Taken(**dict(zip(_TAKEN, taken, strict=True))) if taken[0] else None,
     )
 
@@ -108,10 +114,6 @@ def pick(session: Connection, queue: str) -> list[Candidate]:
 
 def pick_tests(session: Connection, queue: str) -> list[Candidate]:
     """The waiting test jobs whose turn it is: some while a slot is free, else none."""
-    values: dict[str, Any] = {"queue": queue}
-    # The one question of a turn without any is a small one.
-    if session.execute(_TESTS_WAIT, values, prepare=True).fetchone() is None:
-        return []
     values = _of(queue) | {"spare_runs": SPARE_RUNS}
     with session.cursor(row_factory=class_row(Candidate)) as cursor:
         return cursor.execute(_PICK_TESTS, values, prepare=True).fetchall()
@@ -185,15 +187,20 @@ AND (not_before IS NULL OR not_before <= clock_timestamp())
 # the primary key. A plan made while few jobs wait would read all that wait, later.
 _STILL_WAITING = _WAITING.replace("status = 'queued'", "status || '' = 'queued'")
 
-# The words of the partial index `job_in_flight`.
-_IN_FLIGHT = """
-(status = 'running' OR (status = 'queued' AND dispatched_at IS NOT NULL))
-"""
-
 _LIVE = """
 SELECT name, incarnation, slots, free_slots FROM jobs_worker
 WHERE queue = %(queue)s
   AND seen_at > clock_timestamp() - make_interval(secs => %(gone_s)s)
+"""
+
+# The first condition has the words of the partial index `job_in_flight`. What runs on a
+# worker that is gone takes no room from the others.
+_IN_FLIGHT = """
+SELECT user_id, test, coalesce(message, id) AS message FROM jobs_job
+WHERE queue = %(queue)s
+  AND (status = 'running' OR (status = 'queued' AND dispatched_at IS NOT NULL))
+  AND (status = 'queued' OR (worker, incarnation) IN
+       (SELECT name, incarnation FROM live))
 """
 
 # Runs that are long on the average are not claimed ahead (`gpu_worker.pace`).
@@ -263,17 +270,12 @@ depth_{{N}} AS (
 ),
 """
 
-# What runs on a worker that is gone takes no room from the others. A user's jobs beyond
-# the window's size cannot be chosen, nor can those of users beyond as many. Two looks
-# nearly always find how deep to read; else all that can be chosen is read.
+# A user's jobs beyond the window's size cannot be chosen, nor can those of users beyond
+# as many. Two looks nearly always find how deep to read; else all that can be chosen is
+# read.
 _PICK_FROM = f"""
 WITH RECURSIVE live AS ({_LIVE}),
-in_flight AS MATERIALIZED (
-  SELECT user_id, test, coalesce(message, id) AS message FROM jobs_job
-  WHERE queue = %(queue)s AND {_IN_FLIGHT}
-    AND (status = 'queued' OR (worker, incarnation) IN
-         (SELECT name, incarnation FROM live))
-),
+in_flight AS MATERIALIZED ({_IN_FLIGHT}),
 room AS MATERIALIZED (
   SELECT size, messages, beside, greatest(0, messages) * greatest(1, ({_SHORT}), (
            SELECT max((spec->>'batch_size')::int) FROM jobs_engine
@@ -344,10 +346,6 @@ _PICK = _PICK_FROM.replace("{KIND}", "NOT test").replace(
     f"SELECT size, beside, size - used AS messages FROM ({_COUNTED}) AS counts",
 )
 
-_TESTS_WAIT = f"""
-SELECT true FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND test LIMIT 1
-"""
-
 _PICK_TESTS = _PICK_FROM.replace("{KIND}", "test").replace(
     "{ROOM}",
     f"""
@@ -364,20 +362,24 @@ CASE WHEN engine = 'sandbox' THEN metadata->>'sandbox' END AS word
 
 _TAKEN = tuple(one.name for one in fields(Taken))
 
+_TESTS_WAIT = f"""
+SELECT FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND test LIMIT 1
+"""
+
 _TAKE_LONE = f"""
 WITH live AS ({_LIVE}),
 waiting AS MATERIALIZED (
   SELECT id FROM jobs_job WHERE queue = %(queue)s AND {_WAITING} AND NOT test
   ORDER BY user_id, id LIMIT 2
 ),
-room AS MATERIALIZED (SELECT coalesce(sum({_WINDOW}), 0)::int AS size FROM live),
+in_flight AS MATERIALIZED ({_IN_FLIGHT}),
+room AS MATERIALIZED (
+  SELECT size::int, (size - used)::int AS messages FROM ({_COUNTED}) AS counts
+),
 free AS (
   SELECT id FROM jobs_job
   WHERE id = (SELECT (array_agg(id))[1] FROM waiting HAVING count(*) = 1)
-    AND {_STILL_WAITING} AND (SELECT size FROM room) > 0
-    AND NOT EXISTS (
-      SELECT FROM jobs_job WHERE queue = %(queue)s AND {_IN_FLIGHT} AND NOT test
-    )
+    AND {_STILL_WAITING} AND (SELECT messages FROM room) > 0
   FOR NO KEY UPDATE SKIP LOCKED
 ),
 taken AS (
@@ -387,7 +389,7 @@ taken AS (
   WHERE job.id = (SELECT id FROM free)
   RETURNING {_COLUMNS}
 )
-SELECT (SELECT count(*)::int FROM waiting), room.size, taken.*
+SELECT (SELECT count(*)::int FROM waiting), room.*, EXISTS ({_TESTS_WAIT}), taken.*
 FROM room LEFT JOIN taken ON true
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -52,6 +53,14 @@ def test_plan_of_waiting_test_jobs_reads_no_live_ones() -> None:
     plan = plan_of(picking._TESTS_WAIT, {"queue": "cpu"})
     used = {one.get("Index Name") for one in nodes(plan)}
     assert used & {*OF_THE_BACKLOG, "job_waiting_test"} == {"job_waiting_test"}
+
+
+@pytest.mark.django_db
+def test_plan_of_taking_a_lone_job_reads_no_more_for_the_test_jobs() -> None:
+    given = {"queue": "cpu", "gone_s": 6, "long_ms": 1000, "message": UUID(int=1)}
+    plan = plan_of(picking._TAKE_LONE, given)
+    used = {one.get("Index Name") for one in nodes(plan)}
+    assert {"job_waiting_test", "job_in_flight"} <= used
 
 
 def plan_of(text: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,35 @@ def test_window_is_two_messages_per_slot_and_one_per_worker(
     assert len(broker.messages()) == 5 + 3
 
 
+def test_job_that_waits_alone_is_not_picked_though_others_run(
+    dispatcher: Dispatcher, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picking, "pick", _never)
+    worker()
+    owner = person("owner")
+    jobs = [queued(owner)[0]]
+    assert dispatcher.turn() == 1
+    jobs += queued(person("other"))
+    assert dispatcher.turn() == 1
+    assert broker.job_ids() == [job.pk for job in jobs]
+
+
+def test_nothing_is_picked_for_a_window_that_is_full(
+    dispatcher: Dispatcher, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker()
+    queued(person("owner"), 9)
+    turns(dispatcher, 0.1)
+    taken = broker.job_ids()
+    monkeypatch.setattr(picking, "pick", _never)
+    assert dispatcher.turn() == 0
+    assert broker.job_ids() == taken
+
+
+def _never(*_: object) -> list[Candidate]:
+    raise AssertionError("a pick")
+
+
 def test_runs_that_are_long_are_sent_one_per_slot_and_one_more(
     dispatcher: Dispatcher, broker: Broker
 ) -> None:
