@@ -142,8 +142,12 @@ class Control:
 
     def __init__(self, loops: Iterable[Loop]) -> None:
         self._turning = [Turning(loop) for loop in loops]
-        channels = {one.loop.hears for one in self._turning} - {""} or {WORK}
-        self._listeners = [self._listener(channel) for channel in sorted(channels)]
+        self._hearing = [one for one in self._turning if one.loop.hears]
+        channels = {one.loop.hears for one in self._hearing}
+        self._listener = Listener(
+            {channel: partial(self._heard, channel) for channel in sorted(channels)},
+            lambda up: _wake(self._hearing),
+        )
         self._signs = Turning(
             Loop(
                 name="signs",
@@ -153,7 +157,7 @@ class Control:
         )
 
     def start(self) -> None:
-        for thread in (*self._listeners, *self._turning, self._signs):
+        for thread in (self._listener, *self._turning, self._signs):
             thread.start()
 
     def stop(self) -> bool:
@@ -162,19 +166,14 @@ class Control:
         for thread in threads:
             thread.stop()
         deadline = time.monotonic() + END_WITHIN_S
-        for listener in self._listeners:
-            listener.stop(timeout_s=max(0, deadline - time.monotonic()))
+        self._listener.stop(timeout_s=max(0, deadline - time.monotonic()))
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
-    def _listener(self, channel: str) -> Listener:
-        hearing = [one for one in self._turning if one.loop.hears == channel]
-        return Listener(
-            lambda words: _wake(one for one in hearing if one.loop.is_meant(words)),
-            lambda up: _wake(hearing),
-            channel=channel,
-        )
+    def _heard(self, channel: str, words: Sequence[str]) -> None:
+        hearing = [one for one in self._hearing if one.loop.hears == channel]
+        _wake(one for one in hearing if one.loop.is_meant(words))
 
     def _give_signs(self) -> None:
         still = {one.loop.name for one in self._turning if not one.is_turning()}

@@ -97,7 +97,7 @@ def handle(call: Call) -> Answer:
     # A worker's jobs are those of its queue.
     queues = [call.queue]
     news.announce_soon(stored.changed, queues=queues)
-    news.announce_soon(heard.changed - stored.changed, to=[news.CHANGES])
+    news.announce_soon(heard.changed - stored.changed, to=[news.STEPS])
     returned = heard.returned - stored.changed
     news.announce_soon(returned, to=[news.WORK], queues=queues)
     return _answer(call, heard, stored, called)

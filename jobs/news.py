@@ -1,9 +1,10 @@
 """News of jobs: after a commit that changed jobs, one NOTIFY.
 
 Channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a job,
-WORK for control, where a job may go out now or made room for another, FETCHES for the
-fetcher, where a new job names a URL, ENDS for who tells receivers of webhooks. WORK
-carries the names of the queues, since each has a dispatcher; the others the jobs' ids.
+STEPS for who follows it event by event, where it has not ended; WORK for control, where
+a job may go out now or made room for another, FETCHES for the fetcher, where a new job
+names a URL, ENDS for who tells receivers of webhooks. WORK carries the names of the
+queues, since each has a dispatcher; the others the jobs' ids.
 
 News only makes things quicker. A NOTIFY may be lost (a listener that reconnects, a
 process that dies between its commit and the NOTIFY), so whoever listens also polls.
@@ -11,7 +12,7 @@ process that dies between its commit and the NOTIFY), so whoever listens also po
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from uuid import UUID
@@ -22,6 +23,7 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from jobs.database import unpooled
 
 CHANGES = "nijika_jobs"
+STEPS = "nijika_steps"
 WORK = "nijika_work"
 FETCHES = "nijika_fetches"
 ENDS = "nijika_ends"
@@ -172,24 +174,21 @@ _speaker = _Speaker()
 
 
 class Listener(threading.Thread):
-    """Calls `heard` with the words of a channel's news, each once and in the order they
-    came, from a thread of its own. `ids` reads those that are jobs' ids.
+    """Calls what hears a channel with the words of its news, each once and in the order
+    they came, from a thread of its own. `ids` reads those that are jobs' ids.
 
     `changed(True)` is called whenever it begins to listen: news from before are lost,
     so look at everything then; `changed(False)` when the database is gone, until it is
-    back: look more often meanwhile. Neither callback may raise or take long.
+    back: look more often meanwhile. No callback may raise or take long.
     """
 
     def __init__(
         self,
-        heard: Callable[[list[str]], None],
+        heard: Mapping[str, Callable[[list[str]], None]],
         changed: Callable[[bool], None] | None = None,
-        *,
-        channel: str = CHANGES,
     ) -> None:
         super().__init__(name="news", daemon=True)
         self.is_up = False
-        self._channel = channel
         self._heard = heard
         self._changed = changed or (lambda up: None)
         self._stopping = threading.Event()
@@ -215,13 +214,15 @@ class Listener(threading.Thread):
 
     def _listen(self) -> None:
         with unpooled.connect("nijika news") as listening:
-            listening.execute(f"LISTEN {self._channel}")
+            for channel in self._heard:
+                listening.execute(f"LISTEN {channel}")
             self._tell(up=True)
             while not self._stopping.is_set():
                 # All that has come by now in one call, not one call each.
                 batch = list(listening.notifies(timeout=PATIENCE_S, stop_after=1))
-                if words := _words([notify.payload for notify in batch]):
-                    self._heard(words)
+                for channel, heard in self._heard.items():
+                    if words := _words(batch, channel):
+                        heard(words)
 
     def _tell(self, *, up: bool) -> None:
         if self.is_up is not up:
@@ -238,5 +239,6 @@ def ids(words: Iterable[str]) -> list[UUID]:
     return found
 
 
-def _words(payloads: list[str]) -> list[str]:
+def _words(batch: Sequence[psycopg.Notify], channel: str) -> list[str]:
+    payloads = [one.payload for one in batch if one.channel == channel]
     return list(dict.fromkeys(",".join(payloads).split(","))) if payloads else []

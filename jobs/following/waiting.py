@@ -4,10 +4,11 @@ The same room takes whoever follows a job event by event (`jobs.following.stream
 
 A process has one room. In it one listener hears which jobs changed, and one thread
 looks at them: one query for all that were named, have just come in, or have waited long
-enough. A NOTIFY may be lost, so now and then it looks after all of them, and every
-second while nothing is heard. Of whom it follows it reads no more than a row's version
-until that has changed, and it rests after each turn, so that hundreds who come, or hear
-of something, at once are looked after together and leave the process to others.
+enough. Who only waits is not looked after for a step on the way to the end. A NOTIFY
+may be lost, so now and then it looks after all of them, and every second while nothing
+is heard. Of whom it follows it reads no more than a row's version until that has
+changed, and it rests after each turn, so that hundreds who come, or hear of something,
+at once are looked after together and leave the process to others.
 
 Whoever waits holds a future. Cancelling it leaves nothing behind; the front does so for
 a client that goes away.
@@ -200,12 +201,16 @@ class Room:
         self._lock = threading.Lock()
         self._waiters: dict[UUID, set[Guest]] = defaultdict(set)
         self._named: set[UUID] = set()
+        self._changed: set[UUID] = set()
         self._told: dict[UUID, str] = {}
         self._next_end = float("inf")
         self._looked_after_all = 0.0
         self._closing = False
         self._wake = threading.Event()
-        self._listener = news.Listener(self._heard, self._changed)
+        self._listener = news.Listener(
+            {news.CHANGES: self._heard, news.STEPS: self._heard_step},
+            self._heard_again,
+        )
         self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
         self._listener.start()
         self._thread.start()
@@ -245,10 +250,16 @@ class Room:
     def _heard(self, words: list[str]) -> None:
         if mine := [one for one in news.ids(words) if one in self._waiters]:
             with self._lock:
+                self._changed.update(mine)
+            self._wake.set()
+
+    def _heard_step(self, words: list[str]) -> None:
+        if mine := [one for one in news.ids(words) if self._follows(one)]:
+            with self._lock:
                 self._named.update(mine)
             self._wake.set()
 
-    def _changed(self, is_up: bool) -> None:
+    def _heard_again(self, is_up: bool) -> None:
         """The listener begins to listen, or has lost the database: look at all."""
         self._looked_after_all = 0.0
         self._wake.set()
@@ -283,15 +294,26 @@ class Room:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        looked_at = self._due(now)
-        for job_ids in _in_pieces(looked_at):
-            for job_id, seen in self._seen(job_ids, now).items():
+        with self._lock:
+            changed, self._changed = self._changed & self._waiters.keys(), set()
+        for job_ids in _in_pieces(self._due(now) | changed):
+            for job_id, seen in self._seen(job_ids, changed, now).items():
                 self._tell(job_id, seen, now)
 
-    def _seen(self, job_ids: list[UUID], now: float) -> dict[UUID, Seen | None]:
+    def _seen(
+        self, job_ids: list[UUID], changed: set[UUID], now: float
+    ) -> dict[UUID, Seen | None]:
         """What there is to tell, of those of whom there is something."""
-        glances = _glance(job_ids)
-        ripe = [one for one in job_ids if self._is_ripe(one, glances.get(one), now)]
+        # What comes to who only waits is nearly always the end.
+        surely = {
+            one for one in changed.intersection(job_ids) if not self._follows(one)
+        }
+        glances = _glance([one for one in job_ids if one not in surely])
+        ripe = [
+            one
+            for one in job_ids
+            if one in surely or self._is_ripe(one, glances.get(one), now)
+        ]
         followed = {one for one in ripe if self._follows(one)}
         waited_for = [one for one in ripe if one not in followed]
         found: dict[UUID, Seen] = {}

@@ -30,7 +30,8 @@ class Heard:
         self.calls: list[list[UUID]] = []
         self.states: list[bool] = []
         self.listener = news.Listener(
-            lambda words: self.calls.append(news.ids(words)), self.states.append
+            {news.CHANGES: lambda words: self.calls.append(news.ids(words))},
+            self.states.append,
         )
 
     @property
@@ -157,7 +158,7 @@ def test_listener_whose_subscriber_raises_goes_on() -> None:
         if len(ids) == 1:
             raise RuntimeError("a subscriber's bug")
 
-    listener = news.Listener(stumble)
+    listener = news.Listener({news.CHANGES: stumble})
     listener.start()
     assert within(10, lambda: listener.is_up)
     news.announce([uuid4()])

@@ -174,6 +174,29 @@ def sessions_now() -> int:
         return int(cursor.fetchone()[0])
 
 
+def test_who_waits_for_an_end_is_not_looked_after_for_a_step(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, other = submit(user, 2)
+    seen, follower = wait(job_id, user), Follower(other)
+    waiting.the_room().enter(follower)
+    quiet()
+    glances: list[UUID] = []
+    glance = waiting._glance
+
+    def noted(ids: list[UUID]) -> dict[UUID, waiting.Glance]:
+        glances.extend(ids)
+        return glance(ids)
+
+    monkeypatch.setattr(waiting, "_glance", noted)
+    news.announce([job_id, other], to=[news.STEPS])
+
+    assert within(5, lambda: glances)
+    cancel(job_id, user)
+    assert seen.result(5).job.status == "cancelled"
+    assert set(glances) == {other}
+
+
 def test_lost_news_are_made_up(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LOOK_AFTER_ALL_S", 0.5)
     [job_id] = submit(user)
