@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, BinaryIO
+
+PIECE_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes | memoryview]:
+    """The rest of a file; what is in memory is not copied."""
+    if isinstance(file, Held):
+        yield from file.pieces()
+        return
+    while piece := file.read(PIECE_BYTES):
+        yield piece
 
 
 class Held(io.RawIOBase):
@@ -61,9 +72,45 @@ class Held(io.RawIOBase):
             filled += len(piece)
         return filled
 
+    def pieces(self) -> Iterator[memoryview]:
+        """The rest, uncopied."""
+        for chunk, begin, end in self._spans(self._at):
+            self._at += end - begin
+            yield memoryview(chunk)[begin:end]
+
+    def find(self, sought: bytes, begin: int) -> int:
+        """Where it first stands, from `begin` on; -1: nowhere."""
+        overlap = len(sought) - 1
+        at, seam = begin, b""  # the seam is what may hold the beginning of it
+        for chunk, first, end in self._spans(begin):
+            seam_begin = at - len(seam)
+            seam += chunk[first : min(end, first + overlap)]
+            if (found := seam.find(sought)) >= 0:
+                return seam_begin + found
+            if (found := chunk.find(sought, first, end)) >= 0:
+                return at + found - first
+            if end - first > overlap:
+                seam = chunk[end - overlap : end]
+            else:
+                seam = seam[-overlap:]
+            at += end - first
+        return -1
+
     def close(self) -> None:
         self._chunks = ()
         super().close()
+
+    def _spans(self, begin: int) -> Iterator[tuple[bytes, int, int]]:
+        """The chunks from a position on, and which part of each is ours."""
+        self._checkClosed()
+        at = self._begin + begin
+        for number in range(bisect_right(self._begins, at) - 1, len(self._chunks)):
+            if at >= self._end:
+                return
+            chunk, chunk_begin = self._chunks[number], self._begins[number]
+            end = min(self._end - chunk_begin, len(chunk))
+            yield chunk, at - chunk_begin, end
+            at = chunk_begin + end
 
     def _left(self) -> int:
         self._checkClosed()

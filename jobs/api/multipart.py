@@ -23,12 +23,12 @@ from typing import Any, BinaryIO, cast
 from django.utils.http import parse_header_parameters
 
 from nijika.errors import Malformed, TooLarge
-from nijika.held import Held
+from nijika.held import PIECE_BYTES, Held
 
-CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 IN_MEMORY_BYTES = 1 << 20
-MOST_HEADER_BYTES = 16 << 10
+HEADER_BYTES, MOST_HEADER_BYTES = 1 << 10, 16 << 10
 MOST_PARTS = 100
+CUT_SHORT = "The body is cut short."
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 
@@ -134,6 +134,8 @@ class _Body:
     def __init__(self, stream: BinaryIO, delimiter: bytes) -> None:
         self._stream = stream
         self._memory = stream if isinstance(stream, Held) else None
+        # Of what is in memory only the headers are read.
+        self._step_bytes = PIECE_BYTES if self._memory is None else HEADER_BYTES
         self._descriptor = _descriptor_of(stream)
         self._read_bytes = stream.tell() if self.stays else 0
         self._delimiter = delimiter
@@ -148,7 +150,7 @@ class _Body:
     def view(self, begin: int, size_bytes: int) -> BinaryIO:
         """Some bytes of a body that stays."""
         if self._memory is not None:
-            return io.BufferedReader(self._memory.stretch(begin, size_bytes))
+            return cast(BinaryIO, self._memory.stretch(begin, size_bytes))
         assert self._descriptor is not None
         return io.BufferedReader(_Stretch(self._descriptor, begin, size_bytes))
 
@@ -179,8 +181,11 @@ class _Body:
             raise Malformed("The headers of a field are not UTF-8.") from None
         return dict(_header(line) for line in lines)
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[bytes | memoryview]:
         """The part's content, up to the delimiter and without it."""
+        if self._memory is not None:
+            yield from self._content_in(self._memory)
+            return
         keep = len(self._delimiter) - 1
         while (end := self._held.find(self._delimiter)) < 0:
             if len(self._held) > keep:
@@ -189,6 +194,15 @@ class _Body:
             self._more()
         yield self._held[:end]
         self._held = self._held[end + len(self._delimiter) :]
+
+    def _content_in(self, memory: Held) -> Iterator[memoryview]:
+        begin = self.position
+        end = memory.find(self._delimiter, begin)
+        if end < 0:
+            raise Malformed(CUT_SHORT)
+        yield from memory.stretch(begin, end - begin).pieces()
+        self._read_bytes = memory.seek(end + len(self._delimiter))
+        self._held = b""
 
     def at_end(self) -> bool:
         """Whether the delimiter just read was the closing one. Then nothing follows."""
@@ -205,9 +219,9 @@ class _Body:
             self._more()
 
     def _more(self) -> None:
-        chunk = self._stream.read(CHUNK_BYTES)
+        chunk = self._stream.read(self._step_bytes)
         if not chunk:
-            raise Malformed("The body is cut short.")
+            raise Malformed(CUT_SHORT)
         self._read_bytes += len(chunk)
         self._held += chunk
 

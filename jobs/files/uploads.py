@@ -40,9 +40,10 @@ from jobs.errors import (
 from jobs.files import stored, upload_links
 from jobs.ids import new_id
 from jobs.models import Upload
-from jobs.parsing.images import CHUNK_BYTES, Sniffed, sha256_of, sniff
+from jobs.parsing.images import Sniffed, sha256_of, sniff
 from jobs.storage import store
 from nijika.errors import NijikaError
+from nijika.held import PIECE_BYTES
 
 ROOT = "uploads"
 TYPES = (
@@ -270,7 +271,7 @@ def spooled(source: BinaryIO, *, most_bytes: int) -> Iterator[BinaryIO]:
     """A copy that can be read twice, of so much of the file."""
     with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spooled:
         left = most_bytes
-        while left > 0 and (chunk := source.read(min(CHUNK_BYTES, left))):
+        while left > 0 and (chunk := source.read(min(PIECE_BYTES, left))):
             spooled.write(chunk)
             left -= len(chunk)
         spooled.seek(0)

@@ -11,16 +11,16 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 from django.conf import settings
 
 from jobs.errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from jobs.parsing import image_headers as headers
+from nijika import held
 
 Reader = Callable[[BinaryIO], headers.Size]
 HEAD_BYTES = 64
-CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,11 @@ def sniff(file: BinaryIO) -> Sniffed:
 
 def sha256_of(file: BinaryIO) -> str:
     """The digest of `file`, which stands at its beginning before and after."""
-    found = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for piece in held.pieces(file):
+        digest.update(piece)
     file.seek(0)
-    return found
+    return digest.hexdigest()
 
 
 def _check_size(width_px: int, height_px: int) -> None:

@@ -15,8 +15,7 @@ from urllib.parse import quote
 
 from jobs.errors import FileMissing, StorageUnavailable
 from jobs.stores.base import StoredFile, checked
-
-CHUNK_BYTES = 1 << 16  # larger ones would come fresh from the kernel each time
+from nijika import held
 
 
 class LocalStore:
@@ -176,7 +175,7 @@ def _copy(content: bytes | BinaryIO, file: BinaryIO) -> None:
     if isinstance(content, bytes):
         file.write(content)
     else:
-        shutil.copyfileobj(content, file, CHUNK_BYTES)
+        file.writelines(held.pieces(content))
 
 
 def _link(source: Path, target: Path) -> None:
