@@ -2,9 +2,10 @@
 
 Logistic regressions on the superpixels of photos with known alphas and of composites of
 them, in three steps: the cues of the picture alone; the same with the cuts that the
-first opinion leads to; and what the signs of a mask say about its overlap. The opinions
-that a later step learns from are always of models that did not see the subject. Prints
-how good the cut-outs are on subjects left out, then writes the coefficients.
+first opinion leads to; and what the signs of a mask say about its overlap. In the first
+two, photos with faces have a second regression of their own. The opinions that a later
+step learns from are always of models that did not see the subject. Prints how good the
+cut-outs are on subjects left out, then writes the coefficients.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from numpy.typing import NDArray
 
 from bench.cutout import composites, photos
 from bench.cutout.photos import Case
-from gpu_worker.engines.cutout import certainty, cues, fitted, subject
+from gpu_worker.engines.cutout import certainty, cues, faces, fitted, people, subject
+from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Line, Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
 from gpu_worker.engines.cutout.search import Search
 from gpu_worker.pixels import Pixels
 
 FOLDS = 5
-WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6}
+WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6, "people": 0.6}
 # Where the lines of cues bend: at these shares of all values.
 BENDS = (0.2, 0.5, 0.8)
 RIDGE = 1e-3
@@ -53,12 +55,14 @@ class Example:
     truths: list[Pixels]
     pieces: Pieces
     coarse: Pieces
+    faces: list[Face]
     first: Cues
     first_coarse: Cues
     opinion: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     opinion_coarse: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     trials: list[NDArray[np.bool_]] = field(default_factory=list)
     second: Cues = field(default_factory=dict)
+    with_face: Cues = field(default_factory=dict)
     search: Search | None = None
     iou: float = 0.0
 
@@ -77,6 +81,13 @@ def main() -> None:
     parser.add_argument(
         "--masked", type=Path, action="append", default=[], help="more such folders"
     )
+    parser.add_argument(
+        "--people",
+        type=Path,
+        action="append",
+        default=[],
+        help="such folders for the models with a face alone",
+    )
     parser.add_argument("--out", type=Path, default=fitted.FILE)
     arguments = parser.parse_args()
     examples = [_example(case) for case in _cases(arguments)]
@@ -85,22 +96,37 @@ def main() -> None:
 
 def fit(examples: Sequence[Example]) -> dict[str, Model]:
     """All models; the examples are filled in by models that did not see them."""
-    first = [_of_pieces(_seen(examples, fold), "first") for fold in range(FOLDS)]
-    for fold, model in enumerate(first):
+    folds = [
+        {"first": _of_pieces(_seen(examples, fold), "first")} for fold in range(FOLDS)
+    ]
+    for fold, models in enumerate(folds):
+        for one in _with_faces(_left_out(examples, fold)):
+            opinion = fitted.likelihood(one.first, models["first"])
+            one.with_face = people.first(one.pieces, one.faces, opinion)
+    step = "first with a face"
+    found = {step: _of_faces(examples)}
+    for fold, models in enumerate(folds):
+        models[step] = _of_faces(_seen(examples, fold))
         for one in _left_out(examples, fold):
-            one.opinion = fitted.likelihood(one.first, model)
-            one.opinion_coarse = fitted.likelihood(one.first_coarse, model)
-            one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
-            again = cues.second(one.pieces, one.opinion, one.trials)
-            one.second = one.first | again
-    for fold, model in enumerate(first):
-        second = _of_pieces(_seen(examples, fold), "second")
+            _try(one, models)
+    for fold, models in enumerate(folds):
+        models["second"] = _of_pieces(_seen(examples, fold), "second")
+        for one in _with_faces(_left_out(examples, fold)):
+            opinion = fitted.likelihood(one.second, models["second"])
+            one.with_face = people.second(
+                one.pieces, one.faces, opinion, one.opinion, one.trials
+            )
+    step = "second with a face"
+    found[step] = _of_faces(examples)
+    for fold, models in enumerate(folds):
+        models[step] = _of_faces(_seen(examples, fold))
         for one in _left_out(examples, fold):
-            _finish(one, {"first": model, "second": second})
+            _finish(one, models)
     _report(examples)
     return {
         "first": _of_pieces(examples, "first"),
         "second": _of_pieces(examples, "second"),
+        **found,
         "certainty": _of_certainty(examples),
     }
 
@@ -111,7 +137,8 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     more = photos.pairs(arguments.photos, "added") if arguments.photos else []
     mixed = composites.made(known) + composites.made(known, 2 * len(more), of=more)
     masked = [case for one in arguments.masked for case in photos.pairs(one, "masked")]
-    return [*known, *more, *mixed, *masked]
+    others = [case for one in arguments.people for case in photos.pairs(one, "people")]
+    return [*known, *more, *mixed, *masked, *others]
 
 
 def _written(models: Mapping[str, Model]) -> str:
@@ -152,15 +179,29 @@ def _example(case: Case) -> Example:
         truths=[truth[inside] for truth in truths],
         pieces=parts,
         coarse=coarse,
+        faces=faces.within(faces.find(case.photo), inside, small.shape),
         first=cues.first(parts),
         first_coarse=cues.first(coarse),
     )
 
 
+def _try(one: Example, models: Mapping[str, Model]) -> None:
+    one.opinion = subject.thought(one.first, one.pieces, one.faces, models)
+    one.opinion_coarse = subject.thought(
+        one.first_coarse, one.coarse, one.faces, models
+    )
+    one.trials = subject.tried(one.rgb, one.opinion, one.pieces)
+    one.second = one.first | cues.second(one.pieces, one.opinion, one.trials)
+
+
 def _finish(one: Example, models: Mapping[str, Model]) -> None:
-    opinion = fitted.likelihood(one.second, models["second"])
+    opinion = (
+        fitted.likelihood(one.with_face, models["second with a face"])
+        if one.faces
+        else fitted.likelihood(one.second, models["second"])
+    )
     coarser = subject.outlined(one.rgb, one.opinion_coarse, one.coarse)
-    again = subject.mirrored(one.rgb, one.lab, one.focus, models)
+    again = subject.mirrored(one.rgb, one.lab, one.focus, one.faces, models)
     one.search = Search(
         likely=subject.spread(opinion, one.pieces),
         mask=subject.outlined(one.rgb, opinion, one.pieces),
@@ -171,7 +212,17 @@ def _finish(one: Example, models: Mapping[str, Model]) -> None:
 
 
 def _of_pieces(examples: Sequence[Example], step: str) -> Model:
-    tables: list[Cues] = [getattr(one, step) for one in examples]
+    """Of all but the photos for the models with a face."""
+    examples = [one for one in examples if one.case.group != "people"]
+    return _of_tables([getattr(one, step) for one in examples], examples)
+
+
+def _of_faces(examples: Sequence[Example]) -> Model:
+    examples = _with_faces(examples)
+    return _of_tables([one.with_face for one in examples], examples)
+
+
+def _of_tables(tables: Sequence[Cues], examples: Sequence[Example]) -> Model:
     weights = [one.pieces.areas * WEIGHTS[one.case.group] for one in examples]
     return _logistic(
         {name: _some([table[name] for table in tables]) for name in tables[0]},
@@ -180,6 +231,10 @@ def _of_pieces(examples: Sequence[Example], step: str) -> Model:
         RIDGE,
         bent=True,
     )
+
+
+def _with_faces(examples: Sequence[Example]) -> list[Example]:
+    return [one for one in examples if one.faces]
 
 
 def _some(columns: Sequence[Floats]) -> Floats:

@@ -73,8 +73,8 @@ def second(pieces: Pieces, opinion: Floats, masks: list[Mask]) -> dict[str, Floa
     near = np.exp(-(distances(pieces.places) ** 2) / (2 * NEAR_SIGMA**2)) * alike
     beside = pieces.neighbours * np.exp(-(apart**2) / (2 * COLOUR_SIGMA**2))
     found = {
-        "opinion": _logit(opinion),
-        "colours": _sides_of(alike, inside, outside),
+        "opinion": logit(opinion),
+        "colours": sides_of(alike, inside, outside),
         "colours near": (near @ inside + 1e-5) / (near @ areas + 1e-5),
         "neighbours": (beside @ opinion) / (beside.sum(axis=1) + 1e-6),
         "focus": _focus_like(pieces.focus, inside, outside),
@@ -83,7 +83,7 @@ def second(pieces: Pieces, opinion: Floats, masks: list[Mask]) -> dict[str, Floa
     for number, mask in enumerate(masks):
         share = pieces.mean_of(mask)
         found[f"cut {number}"] = share
-        found[f"colours of cut {number}"] = _sides_of(
+        found[f"colours of cut {number}"] = sides_of(
             alike, areas * share, areas * (1 - share)
         )
     return found | _ranks(found, RANKED_AGAIN) | _around(found, AROUND_AGAIN, pieces)
@@ -219,12 +219,12 @@ def _around(
     return {f"{name} around": beside @ (beside @ found[name]) for name in names}
 
 
-def _logit(share: Floats) -> Floats:
+def logit(share: Floats) -> Floats:
     inner = np.clip(share, 0.01, 0.99)
     return np.log(inner / (1 - inner))
 
 
-def _sides_of(alike: Floats, inside: Floats, outside: Floats) -> Floats:
+def sides_of(alike: Floats, inside: Floats, outside: Floats) -> Floats:
     """How much more common a colour is inside than outside; 0 if one is empty."""
     if min(inside.sum(), outside.sum()) <= 1e-3:
         return np.zeros_like(inside)

@@ -48,7 +48,7 @@ class Model:
 
 @cache
 def models() -> dict[str, Model]:
-    """The models by name: `first`, `second`, `certainty`."""
+    """The models by name: `first`, `second`, both `with a face`, `certainty`."""
     return {name: _read(model) for name, model in json.loads(FILE.read_text()).items()}
 
 

@@ -9,7 +9,7 @@ Deterministic: OpenCV's random numbers are seeded for each GrabCut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.engines.cutout import certainty, cues, fitted, pieces
+from gpu_worker.engines.cutout import certainty, cues, faces, fitted, people, pieces
+from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
 from gpu_worker.engines.cutout.search import Search
@@ -94,7 +95,8 @@ def find(rgb: Pixels) -> Subject:
             mask=mask, confidence=alike if mask.any() else 0.0, route="uniform"
         )
     inside = without_bars(small)
-    found = search(small[inside], lab[inside], focus[inside])
+    seen = faces.within(faces.find(rgb), inside, small.shape)
+    found = search(small[inside], lab[inside], focus[inside], seen)
     whole = np.zeros(small.shape[:2], np.bool_)
     whole[inside] = found.mask
     sure = certainty.of(found, small[inside]) if found.mask.any() else 0.0
@@ -117,41 +119,63 @@ def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:
     return small, lab, pieces.focus_of(middle, lab.shape)
 
 
-def search(rgb: Pixels, lab: Floats, focus: Floats) -> Search:
-    """The subject of a small picture."""
+def search(rgb: Pixels, lab: Floats, focus: Floats, seen: Sequence[Face]) -> Search:
+    """The subject of a small picture in which these faces were seen."""
     rgb, lab = np.ascontiguousarray(rgb), np.ascontiguousarray(lab)
     focus = np.ascontiguousarray(focus)
     models = fitted.models()
     parts, coarse = looks(lab, focus)
-    trials, opinion = weighed(rgb, parts, models)
-    rough = fitted.likelihood(cues.first(coarse), models["first"])
+    trials, opinion = weighed(rgb, parts, seen, models)
+    rough = thought(cues.first(coarse), coarse, seen, models)
     coarser = outlined(rgb, rough, coarse)
     return Search(
         likely=spread(opinion, parts),
         mask=outlined(rgb, opinion, parts),
-        others=[*trials, coarser, *mirrored(rgb, lab, focus, models)],
+        others=[*trials, coarser, *mirrored(rgb, lab, focus, seen, models)],
     )
 
 
+def thought(
+    found: dict[str, Floats],
+    parts: Pieces,
+    seen: Sequence[Face],
+    models: Mapping[str, Model],
+) -> Floats:
+    """The opinion on superpixels of their first cues and the faces."""
+    opinion = fitted.likelihood(found, models["first"])
+    if not seen:
+        return opinion
+    again = people.first(parts, seen, opinion)
+    return fitted.likelihood(again, models["first with a face"])
+
+
 def weighed(
-    rgb: Pixels, parts: Pieces, models: Mapping[str, Model]
+    rgb: Pixels, parts: Pieces, seen: Sequence[Face], models: Mapping[str, Model]
 ) -> tuple[list[Mask], Floats]:
     """The trial cuts, and the opinion on superpixels with them in hand."""
-    seen = cues.first(parts)
-    opinion = fitted.likelihood(seen, models["first"])
-    trials = tried(rgb, opinion, parts)
-    seen |= cues.second(parts, opinion, trials)
-    return trials, fitted.likelihood(seen, models["second"])
+    found = cues.first(parts)
+    before = thought(found, parts, seen, models)
+    trials = tried(rgb, before, parts)
+    found |= cues.second(parts, before, trials)
+    opinion = fitted.likelihood(found, models["second"])
+    if not seen:
+        return trials, opinion
+    again = people.second(parts, seen, opinion, before, trials)
+    return trials, fitted.likelihood(again, models["second with a face"])
 
 
 def mirrored(
-    rgb: Pixels, lab: Floats, focus: Floats, models: Mapping[str, Model]
+    rgb: Pixels,
+    lab: Floats,
+    focus: Floats,
+    seen: Sequence[Face],
+    models: Mapping[str, Model],
 ) -> list[Mask]:
     """The cuts of a second search, in the picture mirrored and smaller, laid back on
     the first."""
     parts = pieces.find(_mirror(lab), _mirror(focus), about=MIRRORED)
     there, size = _mirror(rgb), (rgb.shape[1], rgb.shape[0])
-    trials, opinion = weighed(there, parts, models)
+    trials, opinion = weighed(there, parts, faces.mirrored(seen), models)
     cuts = [*trials, outlined(there, opinion, parts)]
     return [cv2.resize(cut[:, ::-1].astype(np.float32), size) > 0.5 for cut in cuts]
 

@@ -39,6 +39,6 @@ def test_an_undecided_opinion_is_uncertain():
 def test_the_mirrored_search_is_laid_back_on_the_picture():
     picture, disc = picture_of_a_disc()
     small, lab, focus = subject.prepared(picture)
-    cuts = subject.mirrored(small, lab, focus, fitted.models())
+    cuts = subject.mirrored(small, lab, focus, [], fitted.models())
     shown = cv2.resize(disc.astype(np.uint8), small.shape[1::-1]) > 0
     assert [certainty.overlap(cut, shown) > 0.9 for cut in cuts] == [True] * 3
