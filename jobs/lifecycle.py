@@ -27,10 +27,12 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
 from billing import ledger
 from billing.ledger import Settlement
@@ -112,12 +114,13 @@ class Fault:
 
 
 class Moved(NamedTuple):
-    """A job that a transition moved."""
+    """A job that a transition moved, and whether a webhook tells of it."""
 
     id: str
     user_id: int
     test: bool
     charged: Decimal
+    told: bool
 
 
 # What workers say
@@ -354,8 +357,13 @@ def _check_cancelled(job_id: UUID, *, user_id: int, test: bool) -> None:
 
 
 def _settle(rows: Iterable[sql.Row], *, wait: bool) -> None:
-    """Charge or release what the ended jobs held. Jobs in test mode hold nothing."""
-    paying = [moved for moved in map(Moved._make, rows) if not moved.test]
+    """Charge or release what the ended jobs held, and say it to those who tell webhooks
+    of them. Jobs in test mode hold nothing."""
+    ended = [Moved._make(row) for row in rows]
+    if told := [one.id for one in ended if one.told]:
+        say = partial(news.announce_soon, told, to=[news.ENDS])
+        transaction.on_commit(say, robust=True)
+    paying = [one for one in ended if not one.test]
     if not paying:
         return
     settlements = [Settlement(reference=one.id, charge=one.charged) for one in paying]
@@ -483,7 +491,7 @@ WITH moved AS (
     INSERT INTO jobs_jobevent (job_id, type, attempt, reason)
     SELECT id, '{event}', attempt, reason FROM moved
 ){recording.from_moved(event)}
-SELECT id::text, user_id, test, charged FROM moved"""
+SELECT id::text, user_id, test, charged, {recording.is_told(event)} FROM moved"""
 
 
 # Also those that run already: theirs was the answer that got lost.

@@ -3,8 +3,9 @@
 Channels, so that nobody is woken for nothing: CHANGES is for whoever waits for a job,
 STEPS for who follows it event by event, where it has not ended; WORK for control, where
 a job may go out now or made room for another, FETCHES for the fetcher, where a new job
-names a URL, ENDS for who tells receivers of webhooks. WORK carries the names of the
-queues, since each has a dispatcher; the others the jobs' ids.
+names a URL, ENDS for who tells receivers of webhooks, where a job that ended has one.
+WORK carries the names of the queues, since each has a dispatcher; the others the jobs'
+ids.
 
 News only makes things quicker. A NOTIFY may be lost (a listener that reconnects, a
 process that dies between its commit and the NOTIFY), so whoever listens also polls.
@@ -27,7 +28,7 @@ STEPS = "nijika_steps"
 WORK = "nijika_work"
 FETCHES = "nijika_fetches"
 ENDS = "nijika_ends"
-EVERYBODY = (CHANGES, WORK, ENDS)
+EVERYBODY = (CHANGES, WORK)
 ALL_QUEUES = "*"
 IDS_PER_PAYLOAD = 200  # 37 bytes each; PostgreSQL takes payloads below 8000
 # How long a stop may take to be noticed, and the first pause before reconnecting.

@@ -37,6 +37,14 @@ def from_moved(event: str) -> str:
     return _FROM_MOVED.format(type=told, own=own)
 
 
+def is_told(event: str) -> str:
+    """Whether anybody is told of a row of `moved`, in a statement that has what
+    `from_moved(event)` gives."""
+    if events.of_job(event) is None:
+        return "false"
+    return "EXISTS (SELECT FROM hooked WHERE hooked.job_id = moved.id)"
+
+
 def record(
     event: str,
     *,
@@ -94,6 +102,7 @@ _FROM_MOVED = f""", hooked AS (
             AND endpoint.disabled_at IS NULL AND '{{type}}' = ANY(endpoint.events)
         {{own}}
     ) AS receiver
+    RETURNING job_id
 )"""
 
 _RECORD = f"""

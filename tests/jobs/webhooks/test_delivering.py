@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from accounts.models import User
 from gpu_worker import fetch
 from gpu_worker.fetch import Network
-from jobs import lifecycle
+from jobs import lifecycle, news
 from jobs.models import (
     WebhookAttempt,
     WebhookDelivery,
@@ -25,6 +25,7 @@ from jobs.webhooks import deliveries, delivering, endpoints, events, recording
 from jobs.webhooks.deliveries import Range
 from jobs.webhooks.delivering import Deliverer
 from jobs.webhooks.endpoints import Change, Owner
+from tests.jobs.test_news import within
 from tests.jobs.webhooks import receiving
 from tests.jobs.webhooks.conftest import Turns, endpoint_of
 from tests.jobs.webhooks.receiving import Receiver, first, receiver, status
@@ -143,6 +144,26 @@ def test_transition_that_is_undone_tells_nobody(
     worker.report(success(run))
     assert WebhookDelivery.objects.count() == 2
     assert len({d.event_id for d in WebhookDelivery.objects.all()}) == 1
+
+
+def test_end_wakes_who_delivers_where_somebody_is_told(
+    owner: User, worker: TestWorker
+) -> None:
+    heard: list[UUID] = []
+    listener = news.Listener({news.ENDS: lambda words: heard.extend(news.ids(words))})
+    listener.start()
+    assert within(10, lambda: listener.is_up)
+    [unnoticed] = submit(owner)
+    succeeding, failing, cancelled = submit(owner, 3, webhook_url="https://example.com")
+
+    worker.report(success(worker.start(unnoticed)))
+    worker.report(success(worker.start(succeeding)))
+    worker.report(failure(worker.start(failing)))
+    lifecycle.cancel(cancelled, user_id=owner.pk, test=False)
+
+    assert within(10, lambda: len(heard) >= 3)
+    assert sorted(heard) == sorted([succeeding, failing, cancelled])
+    listener.stop()
 
 
 def test_event_of_another_kind_is_told_in_its_own_words(
