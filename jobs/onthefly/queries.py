@@ -3,7 +3,7 @@
 Both take the parameters of both older services: `url`, `width`, `height`, `format`,
 `blur_sigma`, `grayscale`, `quality`, `fit`; and `redirect`, `enlarge` of ours. With
 both sides the picture fills the box and is cropped, and it may become larger, as it
-did there.
+did there; one side alone keeps the proportions, whatever `fit` says of a box.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ def asked(query: Mapping[str, str]) -> Asked:
     if not query.get("url"):
         raise BadRequest("url is missing.")
     fit = _one_of(query, "fit", FITS, "cover")
+    width = _whole(query, "width", LEAST_SIDE_PX, MOST_SIDE_PX)
+    height = _whole(query, "height", LEAST_SIDE_PX, MOST_SIDE_PX)
+    is_box = bool(width and height)
     recipe = Recipe(
-        resizing=FITS[fit],
-        width=_whole(query, "width", LEAST_SIDE_PX, MOST_SIDE_PX),
-        height=_whole(query, "height", LEAST_SIDE_PX, MOST_SIDE_PX),
+        resizing=FITS[fit] if is_box else "fit",
+        width=width,
+        height=height,
         enlarge=_flag(query, "enlarge", default=True),
-        extend=fit == "contain",
+        extend=is_box and fit == "contain",
         greyscale=_flag(query, "grayscale") or _flag(query, "greyscale"),
         blur=_number(query, "blur_sigma", most=100.0),
         format=FORMATS[_one_of(query, "format", FORMATS, "jpg")],
