@@ -35,13 +35,9 @@ IDS_PER_PAYLOAD = 200  # 37 bytes each; PostgreSQL takes payloads below 8000
 PATIENCE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 
-# A NOTIFY is a commit, but nobody has to wait until the disk has it. Two statements in
-# one simple query are one transaction and one round trip.
-_NOTIFY = """
-SET LOCAL synchronous_commit = off;
-SELECT pg_notify(channel, payload)
-FROM unnest(%s::text[], %s::text[]) AS news (channel, payload)
-"""
+# A NOTIFY is a commit, but nobody has to wait until the disk has it. Statements in one
+# simple query are one transaction and one round trip.
+_UNHURRIED = "SET LOCAL synchronous_commit = off"
 
 logger = logging.getLogger(__name__)
 
@@ -166,9 +162,11 @@ def _news(
 
 
 def _notify(news: list[News]) -> None:
-    channels, payloads = zip(*news, strict=True)
+    notifies = [f"NOTIFY {channel}, %s" for channel, _ in news]
     with connection.cursor() as cursor:
-        cursor.execute(_NOTIFY, [list(channels), list(payloads)])
+        cursor.execute(
+            "; ".join([_UNHURRIED, *notifies]), [payload for _, payload in news]
+        )
 
 
 _speaker = _Speaker()
