@@ -8,6 +8,7 @@ is `invalid_image`.
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def opened(source: Path | bytes, *, is_decoded: bool = True) -> Iterator[Image.I
         _check_size(image)
         if is_decoded and image.format in ("JPEG", "MPO"):
             at = file.tell()
-            _check_scans(file, pixels=image.width * image.height)
+            if not (image.format == "JPEG" and _is_one_scan(image, file)):
+                _check_scans(file, pixels=image.width * image.height)
             file.seek(at)
         if is_decoded and image.format == "HEIF" and not heif.is_whole(file):
             raise InvalidImage
@@ -123,6 +125,19 @@ def _check_size(image: Image.Image) -> None:
     width_px, height_px = image.size
     if max(image.size) > MOST_SIDE_PX or width_px * height_px > MOST_PIXELS:
         raise InvalidImage(f"The image is too large: {width_px} x {height_px} pixels.")
+
+
+def _is_one_scan(image: Image.Image, file: BinaryIO) -> bool:
+    """Whether a JPEG's decoder goes over the pixels once, and not on to other scans.
+
+    So it is where the first scan, whose header has just been read, has all colours, and
+    the file is not progressive (ITU T.81, annexes A.2 and B.2.3).
+    """
+    colours = len(image.getbands())
+    length = 6 + 2 * colours
+    file.seek(-length, os.SEEK_CUR)
+    begin = file.read(3)
+    return "progressive" not in image.info and begin == bytes([0, length, colours])
 
 
 def _check_scans(file: BinaryIO, *, pixels: int) -> None:

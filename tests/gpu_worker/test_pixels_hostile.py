@@ -89,10 +89,19 @@ def test_a_header_is_held_against_both_limits(width, height):
         pixels.upright_size(_png(width, height))
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(tmp_path):
-    (seen,) = decode(_kept(tmp_path, "scans.jpg", _many_scans(5000)))
+@pytest.mark.parametrize("kind", ["progressive", "a colour at a time"])
+def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(kind, tmp_path):
+    make = _many_scans if kind == "progressive" else _many_scans_of_a_colour
+    (seen,) = decode(_kept(tmp_path, "scans.jpg", make(5000)))
     assert seen["outcome"] == "invalid_image"
     assert seen["cpu_s"] < 3
+
+
+def test_a_jpeg_that_is_read_once_is_not_searched_for_scans(monkeypatch):
+    monkeypatch.setattr(header, "_most_scans", None)
+    out = io.BytesIO()
+    Image.new("RGB", (1000, 1000)).save(out, "JPEG")
+    assert pixels.decode(out.getvalue()).shape == (1000, 1000, 3)
 
 
 @pytest.mark.parametrize("odd", [0, 1])
@@ -270,6 +279,16 @@ def _many_scans(count: int) -> bytes:
     data = out.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + b"\xff\xd9"
+
+
+def _many_scans_of_a_colour(count: int) -> bytes:
+    """A JPEG that is not progressive, whose first colour is there `count` times."""
+    out = io.BytesIO()
+    Image.new("RGB", (1000, 1000)).save(out, "JPEG", subsampling=0)
+    data = out.getvalue()
+    first = data.index(b"\xff\xda")
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + data[first + 14 : -2]
+    return data[:first] + scan * count + b"\xff\xd9"
 
 
 BOMBS = {
