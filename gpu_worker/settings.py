@@ -25,8 +25,8 @@ SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 class Profile:
     """Defaults that go together. `nijika.profiles` has the platform's part of each.
 
-    `spares_memory`: a picture is not decoded with its whole file in memory, which would
-    be a little faster.
+    `spares_memory`: a picture is not decoded with its whole file in memory, and a JPEG
+    is resized by its planes, also where that takes longer.
     """
 
     slots_per_core: float

@@ -31,11 +31,9 @@ def upright(pixels: Pixels, turn: int) -> Pixels:
     return np.ascontiguousarray(pixels[_flips(turn)])
 
 
-def as_stored(pixels: Pixels, turn: int) -> Pixels:
-    """A view of an upright picture as its file has it: what is written there comes out
-    upright."""
-    pixels = pixels[_flips(turn)]
-    return pixels.swapaxes(0, 1) if turn >= 5 else pixels
+def puts_last_first(turn: int) -> tuple[bool, bool]:
+    """Whether an orientation does, across and down what the file holds."""
+    return turn in (2, 3, 7, 8), turn in (3, 4, 6, 7)
 
 
 def _flips(turn: int) -> tuple[slice, slice]:

@@ -1,4 +1,10 @@
-"""A resize from JPEG to JPEG by its planes, where the profile says to spare memory."""
+"""A resize from JPEG to JPEG by its planes: in half of the memory.
+
+That takes hardly more time where the decoder itself reduces to a quarter or less, and
+to nearly what is wanted. Where it only halves, four times as much goes through our
+hands; where much is left to scale, libvips takes longer for one plane than for three
+colours: a tenth more time, so that is done where the profile says to spare memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,9 @@ from gpu_worker import pixels, settings
 from gpu_worker.engines import geometry
 from gpu_worker.engines.base import Item, Result
 from gpu_worker.engines.imaging import resize
-from gpu_worker.pixels import planes
+from gpu_worker.pixels import decoding, planes, scaling
+
+Size = tuple[int, int]
 
 # Parameters that say where and how large, and what of the others changes nothing.
 _SIZES = {"width", "height", "fit", "dpr", "enlarge", "gravity", "background"}
@@ -25,18 +33,28 @@ _PLAIN: dict[str, Any] = {
 
 
 def resized(item: Item) -> Result | None:
-    """The file. None: more is asked for than another size, or memory is not scarce."""
+    """The file. None: more is asked for than another size, or it is dear by planes."""
     source = item.inputs[0]
-    if not settings.profile().spares_memory or item.steps or len(item.inputs) > 1:
+    if item.steps or len(item.inputs) > 1:
         return None
     if not _is_plain(item.parameters, source.content_type):
         return None
-    steps = resize.plan(pixels.upright_size(source.path), item.parameters)
+    size_px = pixels.upright_size(source.path)
+    steps = resize.plan(size_px, item.parameters)
     if steps.result_px != steps.scaled_px:
         return None  # to be cropped or padded
+    if not (settings.profile().spares_memory or _is_quick(size_px, steps.scaled_px)):
+        return None
     quality = item.parameters.get("quality")
     file = planes.smaller(source.path, steps.scaled_px, quality=quality)
     return None if file is None else Result(**geometry.members(file))
+
+
+def _is_quick(size_px: Size, wanted_px: Size) -> bool:
+    shrink = decoding.jpeg_shrink(size_px, wanted_px)
+    made = decoding.photo_px(size_px, shrink)
+    factor = min(wanted_px[0] / made[0], wanted_px[1] / made[1])
+    return shrink >= decoding.SMALL_SHRINK and factor >= scaling.NEARLY
 
 
 def _is_plain(parameters: dict[str, Any], content_type: str) -> bool:
