@@ -1,11 +1,12 @@
 """Find how much each cue counts: `python -m bench.cutout.fit`.
 
 Logistic regressions on the superpixels of photos with known alphas and of composites of
-them, in three steps: the cues of the picture alone; the same with the cuts that the
-first opinion leads to; and what the signs of a mask say about its overlap. In the first
-two, photos with faces have a second regression of their own. The opinions that a later
-step learns from are always of models that did not see the subject. Prints how good the
-cut-outs are on subjects left out, then writes the coefficients.
+them, in five steps: the cues of the picture alone; the same with the cuts that the
+first opinion leads to; where outlines are; which proposals for the whole subject are
+best; and what the signs of a mask say about its overlap. In the first two, photos with
+faces have a second regression of their own. The opinions that a later step learns from
+are always of models that did not see the subject. Prints how good the cut-outs are on
+subjects left out, then writes the coefficients.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ from numpy.typing import NDArray
 
 from bench.cutout import composites, photos
 from bench.cutout.photos import Case
-from gpu_worker.engines.cutout import certainty, cues, faces, fitted, people, subject
+from gpu_worker.engines.cutout import (
+    boundaries,
+    certainty,
+    cues,
+    faces,
+    fitted,
+    people,
+    proposals,
+    subject,
+)
+from gpu_worker.engines.cutout.boundaries import Boundaries
 from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Line, Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
+from gpu_worker.engines.cutout.proposals import Known
 from gpu_worker.engines.cutout.search import Search
+from gpu_worker.engines.cutout.subject import Weighed
 from gpu_worker.pixels import Pixels
 
 FOLDS = 5
@@ -34,8 +47,12 @@ WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6, "people"
 # Where the lines of cues bend: at these shares of all values.
 BENDS = (0.2, 0.5, 0.8)
 RIDGE = 1e-3
-RIDGE_OF_CERTAINTY = 5e-2
+RIDGE_OF_CERTAINTY = 0.15
 ROUNDS = 6
+# Of a picture's proposals the best and some by chance are learnt from.
+BEST_PROPOSALS, ANY_PROPOSALS = 30, 300
+RANK_SHARPNESS = 10.0
+RANK_ROUNDS, RANK_BATCH, RANK_RATE, RANK_RIDGE = 30, 16, 0.02, 1e-3
 DIGITS = 5
 # Overlaps from useless to good, as the likelihood that a mask is of use.
 USELESS, GOOD = 0.45, 0.78
@@ -56,6 +73,7 @@ class Example:
     pieces: Pieces
     coarse: Pieces
     faces: list[Face]
+    boundaries: Boundaries
     first: Cues
     first_coarse: Cues
     opinion: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -63,6 +81,10 @@ class Example:
     trials: list[NDArray[np.bool_]] = field(default_factory=list)
     second: Cues = field(default_factory=dict)
     with_face: Cues = field(default_factory=dict)
+    cuts: list[NDArray[np.bool_]] = field(default_factory=list)
+    known: Known | None = None
+    proposals: Cues = field(default_factory=dict)
+    overlaps: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     search: Search | None = None
     iou: float = 0.0
 
@@ -119,7 +141,12 @@ def fit(examples: Sequence[Example]) -> dict[str, Model]:
     step = "second with a face"
     found[step] = _of_faces(examples)
     for fold, models in enumerate(folds):
-        models[step] = _of_faces(_seen(examples, fold))
+        seen = _seen(examples, fold)
+        models[step], models["boundary"] = _of_faces(seen), _of_boundaries(seen)
+        for one in _left_out(examples, fold):
+            _propose(one, models)
+    for fold, models in enumerate(folds):
+        models["proposal"] = _of_proposals(_seen(examples, fold))
         for one in _left_out(examples, fold):
             _finish(one, models)
     _report(examples)
@@ -127,6 +154,8 @@ def fit(examples: Sequence[Example]) -> dict[str, Model]:
         "first": _of_pieces(examples, "first"),
         "second": _of_pieces(examples, "second"),
         **found,
+        "boundary": _of_boundaries(examples),
+        "proposal": _of_proposals(examples),
         "certainty": _of_certainty(examples),
     }
 
@@ -180,6 +209,7 @@ def _example(case: Case) -> Example:
         pieces=parts,
         coarse=coarse,
         faces=faces.within(faces.find(case.photo), inside, small.shape),
+        boundaries=boundaries.find(lab, parts),
         first=cues.first(parts),
         first_coarse=cues.first(coarse),
     )
@@ -194,19 +224,42 @@ def _try(one: Example, models: Mapping[str, Model]) -> None:
     one.second = one.first | cues.second(one.pieces, one.opinion, one.trials)
 
 
-def _finish(one: Example, models: Mapping[str, Model]) -> None:
+def _propose(one: Example, models: Mapping[str, Model]) -> None:
+    """The cuts, and what is learnt of proposals made with them."""
     opinion = (
         fitted.likelihood(one.with_face, models["second with a face"])
         if one.faces
         else fitted.likelihood(one.second, models["second"])
     )
-    coarser = subject.outlined(one.rgb, one.opinion_coarse, one.coarse)
-    again = subject.mirrored(one.rgb, one.lab, one.focus, one.faces, models)
-    one.search = Search(
-        likely=subject.spread(opinion, one.pieces),
-        mask=subject.outlined(one.rgb, opinion, one.pieces),
-        others=[*one.trials, coarser, *again],
+    weighed = Weighed(
+        cues=one.first, first=one.opinion, second=opinion, trials=one.trials
     )
+    one.cuts = [
+        *one.trials,
+        subject.outlined(one.rgb, opinion, one.pieces),
+        subject.outlined(one.rgb, one.opinion_coarse, one.coarse),
+        *subject.mirrored(one.rgb, one.lab, one.focus, one.faces, models),
+    ]
+    one.known = subject.known(one.lab, one.pieces, weighed, one.cuts, models)
+    one.proposals, one.overlaps = _sample(one.known, one.truth)
+
+
+def _sample(known: Known, truth: Floats) -> tuple[Cues, Floats]:
+    """The cues of some proposals, the best among them, and their overlaps."""
+    sets, areas = proposals.made(known), known.pieces.areas
+    shared = sets @ (areas * truth)
+    overlaps = shared / (sets @ areas + areas @ truth - shared + 1e-9)
+    best = np.argsort(-overlaps, kind="stable")[:BEST_PROPOSALS]
+    any_of = np.random.default_rng(0).permutation(len(sets))[:ANY_PROPOSALS]
+    chosen = np.union1d(best, any_of)
+    told = proposals.cues(known, sets[chosen])
+    return told, overlaps[chosen].astype(np.float32)
+
+
+def _finish(one: Example, models: Mapping[str, Model]) -> None:
+    if one.known is None:
+        raise ValueError("the example has no proposals yet")
+    one.search = subject.concluded(one.rgb, one.known, one.cuts, models)
     mask = one.search.mask
     one.iou = max(certainty.overlap(mask, truth > 127) for truth in one.truths)
 
@@ -235,6 +288,71 @@ def _of_tables(tables: Sequence[Cues], examples: Sequence[Example]) -> Model:
 
 def _with_faces(examples: Sequence[Example]) -> list[Example]:
     return [one for one in examples if one.faces]
+
+
+def _of_boundaries(examples: Sequence[Example]) -> Model:
+    """Whether an outline runs between two superpixels that touch."""
+    found = [one.boundaries for one in examples]
+    parted = [
+        np.abs(one.truth[there.one] - one.truth[there.other])
+        for one, there in zip(examples, found, strict=True)
+    ]
+    weights = [
+        there.lengths / there.lengths.sum() * WEIGHTS[one.case.group]
+        for one, there in zip(examples, found, strict=True)
+        if len(there.lengths)
+    ]
+    return _logistic(
+        {name: _some([there.cues[name] for there in found]) for name in found[0].cues},
+        _some(parted),
+        _some(weights),
+        RIDGE,
+        bent=True,
+    )
+
+
+def _of_proposals(examples: Sequence[Example]) -> Model:
+    """The ranking by which the vote in each picture overlaps most with the subject."""
+    examples = [one for one in examples if len(one.overlaps)]
+    tables = [one.proposals for one in examples]
+    table = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
+    overlaps = np.concatenate([one.overlaps for one in examples])
+    counts = [len(one.overlaps) for one in examples]
+    weights = np.array([WEIGHTS[one.case.group] for one in examples])
+    each = np.repeat(weights / counts, counts).astype(np.float32)
+    rows = _Rows.of(table, each, bent=True)
+    start = RANK_SHARPNESS * rows.logistic(overlaps, RIDGE)
+    votes = np.split(np.arange(len(overlaps)), np.cumsum(counts)[:-1])
+    return rows.model(_ranked(rows, overlaps, votes, weights / weights.mean(), start))
+
+
+def _ranked(
+    rows: _Rows,
+    overlaps: Floats,
+    votes: list[NDArray[np.intp]],
+    weights: Doubles,
+    start: Doubles,
+) -> Doubles:
+    """Coefficients that raise the expected overlap of each vote, by Adam (Kingma and
+    Ba, 2015) with a rate that falls to nothing."""
+    found, light = start.copy(), rows.rows.astype(np.float32)
+    mean, square = np.zeros_like(found), np.zeros_like(found)
+    chance, steps = np.random.default_rng(0), RANK_ROUNDS * (len(votes) // RANK_BATCH)
+    for step in range(steps):
+        gradient = RANK_RIDGE * (found - start)
+        for number in chance.choice(len(votes), RANK_BATCH, replace=False):
+            inner, there = light[votes[number]], overlaps[votes[number]]
+            odds = inner @ found.astype(np.float32)
+            shares = np.exp(odds - odds.max())
+            shares /= shares.sum()
+            up = (shares * (there - shares @ there)) @ inner
+            gradient -= weights[number] / RANK_BATCH * up
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        unbiased = mean / (1 - 0.9 ** (step + 1)), square / (1 - 0.99 ** (step + 1))
+        rate = RANK_RATE / 2 * (1 + np.cos(np.pi * step / steps))
+        found -= rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-6)
+    return found
 
 
 def _some(columns: Sequence[Floats]) -> Floats:
@@ -275,36 +393,71 @@ def _signs(one: Example) -> Cues:
 def _logistic(
     table: Cues, truth: Floats, weights: Floats, ridge: float, *, bent: bool
 ) -> Model:
-    """Newton's method, on cues of mean 0 and deviation 1, for truths of 0 to 1."""
-    places = {name: _places(values) if bent else [] for name, values in table.items()}
-    columns = [
-        column
-        for name, values in table.items()
-        for column in (values, *(np.maximum(values - one, 0) for one in places[name]))
-    ]
-    raw: Doubles = np.stack(columns, axis=1).astype(np.float64)
-    shares = (weights / weights.sum())[:, None]
-    mean = (raw * shares).sum(axis=0)
-    spread = np.sqrt((shares * (raw - mean) ** 2).sum(axis=0)) + 1e-6
-    rows = np.hstack([(raw - mean) / spread, np.ones((len(raw), 1))])
-    light = rows.astype(np.float32)
-    penalty = np.eye(rows.shape[1]) * ridge
-    penalty[-1, -1] = 1e-9
-    found = np.zeros(rows.shape[1])
-    for _ in range(ROUNDS):
-        likely = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
-        slope = shares[:, 0] * likely * (1 - likely) + 1e-9 * shares[:, 0]
-        gradient = rows.T @ (shares[:, 0] * (truth - likely)) - penalty @ found
-        # Single precision is enough for the steps, and takes half the time.
-        curved = (light * slope[:, None].astype(np.float32)).T @ light
-        found += np.linalg.solve(curved.astype(np.float64) + penalty, gradient)
-    slopes = iter(map(float, found[:-1] / spread))
-    lines = {
-        name: Line(slope=next(slopes), bends=tuple((at, next(slopes)) for at in bends))
-        for name, bends in places.items()
-    }
-    offset = float(found[-1] - (found[:-1] * mean / spread).sum())
-    return Model(offset=offset, lines=lines)
+    """The logistic regression, for truths of 0 to 1."""
+    rows = _Rows.of(table, weights, bent=bent)
+    return rows.model(rows.logistic(truth, ridge))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Cues and their bends, each column of mean 0 and deviation 1, and a last one for
+    the offset."""
+
+    rows: Doubles
+    shares: Doubles
+    mean: Doubles
+    spread: Doubles
+    places: Mapping[str, list[float]]
+
+    @classmethod
+    def of(cls, table: Cues, weights: Floats, *, bent: bool) -> _Rows:
+        places = {
+            name: _places(values) if bent else [] for name, values in table.items()
+        }
+        columns = [
+            column
+            for name, values in table.items()
+            for column in (
+                values,
+                *(np.maximum(values - one, 0) for one in places[name]),
+            )
+        ]
+        raw: Doubles = np.stack(columns, axis=1).astype(np.float64)
+        shares = (weights / weights.sum())[:, None]
+        mean = (raw * shares).sum(axis=0)
+        spread = np.sqrt((shares * (raw - mean) ** 2).sum(axis=0)) + 1e-6
+        rows = np.hstack([(raw - mean) / spread, np.ones((len(raw), 1))])
+        return cls(
+            rows=rows, shares=shares[:, 0], mean=mean, spread=spread, places=places
+        )
+
+    def logistic(self, truth: Floats, ridge: float) -> Doubles:
+        """The coefficients of a logistic regression, by Newton's method."""
+        light = self.rows.astype(np.float32)
+        penalty = np.eye(self.rows.shape[1]) * ridge
+        penalty[-1, -1] = 1e-9
+        found = np.zeros(self.rows.shape[1])
+        for _ in range(ROUNDS):
+            likely = 1 / (1 + np.exp(-np.clip(self.rows @ found, -30, 30)))
+            slope = self.shares * likely * (1 - likely) + 1e-9 * self.shares
+            miss = self.rows.T @ (self.shares * (truth - likely))
+            # Single precision is enough for the steps, and takes half the time.
+            curved = (light * slope[:, None].astype(np.float32)).T @ light
+            found += np.linalg.solve(
+                curved.astype(np.float64) + penalty, miss - penalty @ found
+            )
+        return found
+
+    def model(self, found: Doubles) -> Model:
+        slopes = iter(map(float, found[:-1] / self.spread))
+        lines = {
+            name: Line(
+                slope=next(slopes), bends=tuple((at, next(slopes)) for at in bends)
+            )
+            for name, bends in self.places.items()
+        }
+        offset = float(found[-1] - (found[:-1] * self.mean / self.spread).sum())
+        return Model(offset=offset, lines=lines)
 
 
 def _places(values: Floats) -> list[float]:

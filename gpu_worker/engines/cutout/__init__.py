@@ -1,8 +1,11 @@
-"""Finding and cutting out a photo's subject without a trained model, by OpenCV alone.
+"""Finding and cutting out a photo's subject without weights, by OpenCV and dlib.
 
 pieces     a small picture as superpixels
 paths      how each of them is connected to the borders
 cues       what speaks for and against each of them
+faces      where faces are; people: what they say of those around them
+boundaries where superpixels touch, and what speaks for an outline there
+proposals  which sets of superpixels might be the whole subject, and their vote
 fitted     how much each cue counts
 subject    which pixels are the subject: a mask at a small size; search: how it got
            there

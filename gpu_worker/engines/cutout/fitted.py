@@ -48,17 +48,24 @@ class Model:
 
 @cache
 def models() -> dict[str, Model]:
-    """The models by name: `first`, `second`, both `with a face`, `certainty`."""
+    """The models by name: `first`, `second`, both `with a face`, `boundary`,
+    `proposal`, `certainty`."""
     return {name: _read(model) for name, model in json.loads(FILE.read_text()).items()}
 
 
 def likelihood(cues: dict[str, Floats], model: Model) -> Floats:
     """0 to 1 for every row of the cues. Raises KeyError for a cue without a line."""
+    total = np.clip(odds(cues, model), -30, 30)
+    likely: Floats = (1 / (1 + np.exp(-total))).astype(np.float32)
+    return likely
+
+
+def odds(cues: dict[str, Floats], model: Model) -> Floats:
+    """The logarithm of the odds. Raises KeyError for a cue without a line."""
     total = np.full_like(next(iter(cues.values())), model.offset, np.float32)
     for name, values in cues.items():
         total = total + model.lines[name].of(values)
-    likely: Floats = (1 / (1 + np.exp(-np.clip(total, -30, 30)))).astype(np.float32)
-    return likely
+    return total
 
 
 def _read(model: dict[str, Any]) -> Model:

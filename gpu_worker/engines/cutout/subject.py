@@ -2,7 +2,8 @@
 
 A background of one colour is flooded from the border. In any other picture cues speak
 for and against each superpixel (`cues`), GrabCut follows their opinion in two ways, the
-cues are weighed again with both cuts in hand, and a last GrabCut draws the outline.
+cues are weighed again with both cuts in hand, whole sets of superpixels vote
+(`proposals`), and a last GrabCut draws the outline.
 
 Deterministic: OpenCV's random numbers are seeded for each GrabCut.
 """
@@ -17,10 +18,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.engines.cutout import certainty, cues, faces, fitted, people, pieces
+from gpu_worker.engines.cutout import (
+    boundaries,
+    certainty,
+    cues,
+    faces,
+    fitted,
+    people,
+    pieces,
+    proposals,
+)
 from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
+from gpu_worker.engines.cutout.proposals import Known
 from gpu_worker.engines.cutout.search import Search
 
 Pixels = NDArray[np.uint8]
@@ -125,14 +136,16 @@ def search(rgb: Pixels, lab: Floats, focus: Floats, seen: Sequence[Face]) -> Sea
     focus = np.ascontiguousarray(focus)
     models = fitted.models()
     parts, coarse = looks(lab, focus)
-    trials, opinion = weighed(rgb, parts, seen, models)
+    weighed = weigh(rgb, parts, seen, models)
     rough = thought(cues.first(coarse), coarse, seen, models)
-    coarser = outlined(rgb, rough, coarse)
-    return Search(
-        likely=spread(opinion, parts),
-        mask=outlined(rgb, opinion, parts),
-        others=[*trials, coarser, *mirrored(rgb, lab, focus, seen, models)],
-    )
+    cuts = [
+        *weighed.trials,
+        outlined(rgb, weighed.second, parts),
+        outlined(rgb, rough, coarse),
+        *mirrored(rgb, lab, focus, seen, models),
+    ]
+    there = known(lab, parts, weighed, cuts, models)
+    return concluded(rgb, there, cuts, models)
 
 
 def thought(
@@ -149,19 +162,60 @@ def thought(
     return fitted.likelihood(again, models["first with a face"])
 
 
-def weighed(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """What the cues and the faces say of superpixels, alone and again with the trial
+    cuts in hand."""
+
+    cues: dict[str, Floats]
+    first: Floats
+    second: Floats
+    trials: list[Mask]
+
+
+def weigh(
     rgb: Pixels, parts: Pieces, seen: Sequence[Face], models: Mapping[str, Model]
-) -> tuple[list[Mask], Floats]:
-    """The trial cuts, and the opinion on superpixels with them in hand."""
+) -> Weighed:
     found = cues.first(parts)
     before = thought(found, parts, seen, models)
     trials = tried(rgb, before, parts)
-    found |= cues.second(parts, before, trials)
-    opinion = fitted.likelihood(found, models["second"])
-    if not seen:
-        return trials, opinion
-    again = people.second(parts, seen, opinion, before, trials)
-    return trials, fitted.likelihood(again, models["second with a face"])
+    again = found | cues.second(parts, before, trials)
+    opinion = fitted.likelihood(again, models["second"])
+    if seen:
+        person = people.second(parts, seen, opinion, before, trials)
+        opinion = fitted.likelihood(person, models["second with a face"])
+    return Weighed(cues=found, first=before, second=opinion, trials=trials)
+
+
+def known(
+    lab: Floats,
+    parts: Pieces,
+    weighed: Weighed,
+    cuts: list[Mask],
+    models: Mapping[str, Model],
+) -> Known:
+    """What proposals are made of and judged by."""
+    found = boundaries.find(lab, parts)
+    return Known(
+        pieces=parts,
+        boundaries=found,
+        parted=fitted.likelihood(found.cues, models["boundary"]),
+        cues=weighed.cues,
+        opinions=[weighed.second, weighed.first],
+        cuts=[parts.mean_of(one) for one in cuts],
+    )
+
+
+def concluded(
+    rgb: Pixels, known: Known, cuts: list[Mask], models: Mapping[str, Model]
+) -> Search:
+    """The last opinion and its outline."""
+    opinion = proposals.agreed(known, models["proposal"])
+    return Search(
+        likely=spread(opinion, known.pieces),
+        mask=outlined(rgb, opinion, known.pieces),
+        others=cuts,
+    )
 
 
 def mirrored(
@@ -175,8 +229,8 @@ def mirrored(
     the first."""
     parts = pieces.find(_mirror(lab), _mirror(focus), about=MIRRORED)
     there, size = _mirror(rgb), (rgb.shape[1], rgb.shape[0])
-    trials, opinion = weighed(there, parts, faces.mirrored(seen), models)
-    cuts = [*trials, outlined(there, opinion, parts)]
+    weighed = weigh(there, parts, faces.mirrored(seen), models)
+    cuts = [*weighed.trials, outlined(there, weighed.second, parts)]
     return [cv2.resize(cut[:, ::-1].astype(np.float32), size) > 0.5 for cut in cuts]
 
 
