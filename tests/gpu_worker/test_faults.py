@@ -119,7 +119,7 @@ def test_worker_killed_in_a_run_runs_it_again_when_it_is_back(
     values = {"seconds": 0.5, "notes": str(notes)}
     job = platform.job("sleep", parameters=values)
     worker.send(job)
-    wait_until(notes.exists)
+    wait_until(lambda: notes.exists() and notes.read_text())
     worker.kill()
     worker.start()
     again = platform.again(job)

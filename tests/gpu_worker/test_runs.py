@@ -183,7 +183,7 @@ def test_stopped_one_of_several_single_jobs_never_begins(
     values = {"seconds": 0.8, "notes": str(notes)}
     jobs = [platform.job("sleep", parameters=values) for _ in range(4)]
     worker.send(*jobs)
-    wait_until(notes.exists)
+    wait_until(lambda: notes.exists() and notes.read_text())
     [first] = notes.read_text().split()
     stopped, *others = sorted(jobs, key=lambda job: job.job_id == first)
     platform.to_stop.add(stopped.job_id)
