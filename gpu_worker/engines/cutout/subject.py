@@ -45,10 +45,10 @@ LEAST_SIDE_PX = 32
 
 FRAME_SHARE = 0.02
 FRAME_ALIKE = 0.90
-FRAME_DELTA_E = 6.0
-FLOOD_DELTA_E = 8.0
-FLOOD_LEAST = 3.0
-FLOOD_NOISE = 2.0
+# A light that falls off by a tenth towards the corners is more: then the frame does not
+# have the colour of the middle.
+FRAME_DELTA_E = 1.3
+FLOOD_DELTA_E = 3.0
 SHADOW_CHROMA = 5.0
 SHADOW_SLOPE = 3.0
 DARKEST_SHADOW = 0.35
@@ -320,10 +320,7 @@ def _frame_alike(lab: Floats) -> float:
 def _flooded(lab: Floats) -> Mask:
     """Everything but what has the frame's colour, or is its shadow, and is connected to
     the border."""
-    far = _far(lab)
-    usual = float(np.quantile(far[_frame(lab.shape)], 0.9))
-    alike = far < np.clip(FLOOD_NOISE * usual, FLOOD_LEAST, FLOOD_DELTA_E)
-    ground = _from_border(alike)
+    ground = _from_border(_far(lab) < FLOOD_DELTA_E)
     shadow = _shadow(lab)
     # Thick parts only: a thin leak into the subject is closed by it.
     thick = cv2.erode(shadow.astype(np.uint8), SQUARE) > 0

@@ -60,6 +60,17 @@ def test_a_product_is_cut_out_without_its_shadow(car, ground):
     assert _overlap(found.mask, truth) > 0.85
 
 
+@pytest.mark.parametrize("fall", [0.1, 0.2, 0.3])
+def test_a_product_is_cut_out_where_the_light_falls_off_to_the_corners(car, fall):
+    photo = np.full((HEIGHT, WIDTH, 3), 235, np.uint8)
+    truth = np.zeros((HEIGHT, WIDTH), np.uint8)
+    _paste(photo, truth, *car, 190, 150)
+    rows, columns = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    light = 1 - fall * (rows**2 + columns**2) / 2
+    found = subject.find((photo * light[..., None]).astype(np.uint8))
+    assert _overlap(found.mask, truth) > 0.85
+
+
 def test_noise_has_no_sure_subject():
     noise = np.random.default_rng(3).integers(0, 256, (300, 400, 3), np.uint8)
     assert subject.find(noise).confidence < 0.8
