@@ -4,6 +4,7 @@ arrays      pixels: uint8, (height, width[, channels])
 formats     what is read and written
 header      what a file says of itself, held against the limits
 heif        whether such a file is whole
+tiff        what Pillow has no mode for, by libvips
 decoding    the file as pixels: upright, sRGB, 8 bits, no larger than asked for
 scaling     what a decoder has shrunk, as large as it shall be
 colours     any colour space and depth to sRGB

@@ -59,15 +59,21 @@ def of_image(image: Image.Image) -> Pixels:
 def _eight_bits(grey: NDArray[Any]) -> Pixels:
     """Deep grey as uint8. A plain conversion cuts all above 255 to white.
 
-    Integers have 16 bits, whatever is stored; floats say by their greatest value
-    whether white is 1, 255 or 65535.
+    Integers have 16 bits, whatever is stored.
     """
     if grey.dtype.kind in "iu":
         whole: Pixels = (np.clip(grey, 0, 65535) // 257).astype(np.uint8)
         return whole
     grey = np.nan_to_num(grey, posinf=0, neginf=0)
-    white = next((w for w in (1, 255) if grey.max(initial=0) <= w), 65535)
+    white = white_of_floats(float(grey.max(initial=0)), mean=float(grey.mean()))
     return np.clip(grey * (255 / white), 0, 255).astype(np.uint8)
+
+
+def white_of_floats(most: float, *, mean: float) -> int:
+    """Whether it is 1, 255 or 65535, by the values that there are. Some are above it:
+    lights, and what sharpening leaves at edges."""
+    whites = (white for white in (1, 255) if mean <= white and most <= 16 * white)
+    return next(whites, 65535)
 
 
 _GREYS = ("L", "LA", "1")

@@ -23,7 +23,7 @@ import pillow_heif
 from PIL import ExifTags, Image
 
 from gpu_worker.errors import InvalidImage, StorageUnavailable, WorkerError
-from gpu_worker.pixels import heif
+from gpu_worker.pixels import heif, tiff
 from gpu_worker.pixels.formats import FORMATS
 
 MOST_PIXELS = 50_000_000
@@ -100,6 +100,8 @@ def prepare() -> None:
     """Load the decoders, and no others; HEIF without its extras and threads."""
     for name in ("Avif", "Bmp", "Gif", "Ico", "Jpeg", "Jpeg2K", "Png", "Tiff", "WebP"):
         import_module(f"PIL.{name}ImagePlugin")
+    _, is_tiff = Image.OPEN["TIFF"]
+    Image.register_open("TIFF", tiff.TiffFile, is_tiff)
     pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
     )

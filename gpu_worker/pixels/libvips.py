@@ -15,7 +15,7 @@ os.environ["VIPS_CONCURRENCY"] = "1"
 import pyvips
 
 MAJOR_MINOR = (8, 18)
-LOADERS = ("VipsForeignLoadJpeg", "VipsForeignLoadPng", "VipsForeignLoadWebp")
+LOADERS = tuple(f"VipsForeignLoad{name}" for name in ("Jpeg", "Png", "Tiff", "Webp"))
 
 if (pyvips.version(0), pyvips.version(1)) != MAJOR_MINOR:
     # pyvips takes a system's libvips where it was built against one.

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.flows.house import House
 from tests.flows.test_image_operations import post
+from tests.gpu_worker.tiffs import ALPHA, CMYK, RGB, ramps, tiff
 
 DATA = Path(__file__).parents[1] / "data"
 FORMATS = DATA / "formats"
@@ -114,6 +115,20 @@ def test_a_lone_grey_pixel_is_a_picture(home: House, tmp_path: Path) -> None:
     Image.new("L", (1, 1), 255).save(file)
     job = home.end_of(post(home, "encode", file).body["id"])
     assert job["status"] == "succeeded", job["error"]
+
+
+def test_a_tiff_of_an_odd_kind_is_a_picture_or_not_supported(
+    home: House, tmp_path: Path
+) -> None:
+    odd, no = tmp_path / "odd.tif", tmp_path / "no.tif"
+    odd.write_bytes(tiff(ramps(5, 255).astype("u1"), CMYK, extra=ALPHA))
+    no.write_bytes(tiff(ramps(3), RGB))
+    made, refused = (home.end_of(post(home, "encode", f).body["id"]) for f in (odd, no))
+    assert made["status"] == "succeeded", made["error"]
+    error = {"code": "invalid_image", "retryable": False}
+    text = "A TIFF of this kind is not supported."
+    assert refused["error"] == error | {"message": text}
+    assert refused["charged"] == "0.0000"
 
 
 def test_a_photo_from_a_phone_that_is_cut_short_costs_nothing(
