@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from django.db import connection
 
 from accounts import keys
 from accounts.errors import AccountSuspended, KeyExpired, KeyRevoked, ScopeMissing
-from nijika.errors import Unauthenticated
+from nijika.errors import NijikaError, Unauthenticated
 
 Scope = Literal[
     "jobs:read",
@@ -58,15 +59,7 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
 
     Raises Unauthenticated, KeyExpired, KeyRevoked or AccountSuspended.
     """
-    digest = digest_of(meta)
-    if digest is None:
-        raise Unauthenticated
-    known = _cache.find(digest)
-    if known is None:
-        raise Unauthenticated
-    if known.refusal is not None:
-        raise known.refusal()
-    return known.caller
+    return _caller(digest_of(meta))
 
 
 def credentials_look_valid(x_api_key: str | None, authorization: str | None) -> bool:
@@ -85,14 +78,23 @@ def is_met(digest: str) -> bool:
     return _cache.has(digest)
 
 
+def later(meta: Mapping[str, str]) -> Callable[[], Caller]:
+    """`authenticate`, to be asked again whenever one likes. Keeps no more of the
+    request than its key's digest."""
+    return partial(_caller, digest_of(meta))
+
+
 def watch(meta: Mapping[str, str]) -> Callable[[], bool]:
     """Tells, whenever it is asked, whether `authenticate` would still let this caller
     in."""
-    digest = digest_of(meta)
+    caller = later(meta)
 
     def is_let_in() -> bool:
-        known = None if digest is None else _cache.find(digest)
-        return known is not None and known.refusal is None
+        try:
+            caller()
+        except NijikaError:
+            return False
+        return True
 
     return is_let_in
 
@@ -101,6 +103,15 @@ def require_scope(caller: Caller, scope: Scope) -> None:
     """Raises ScopeMissing unless the key has the scope; one without scopes has all."""
     if caller.scopes and scope not in caller.scopes:
         raise ScopeMissing(scope)
+
+
+def _caller(digest: str | None) -> Caller:
+    known = None if digest is None else _cache.find(digest)
+    if known is None:
+        raise Unauthenticated
+    if known.refusal is not None:
+        raise known.refusal()
+    return known.caller
 
 
 def _secret(x_api_key: str | None, authorization: str | None) -> str | None:

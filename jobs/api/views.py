@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views import View
 
+from accounts import authentication
 from billing import ledger
 from jobs import lifecycle, results, retention, submission
 from jobs.api import catalogue, pages, parsing, wishes
@@ -57,7 +58,9 @@ class JobsView(ApiView):
         wait_s = wishes.preferred_wait_s(request)
         if wait_s is None:
             return finish(request, accepting, _accepted)
-        waited = waiting.wait_after(accepting, wait_s)
+        waited = waiting.wait_after(
+            accepting, wait_s, admit=authentication.later(request.META)
+        )
         return finish(
             request,
             waited,
@@ -116,7 +119,9 @@ class JobView(ApiView):
         job = self.own(job_id)
         if wait_s is None or waiting.has_ended(job):
             return _shown(request, Seen(job=job, available=available_to(job)))
-        seen = waiting.wait(job.pk, wait_s, **self.owner)
+        seen = waiting.wait(
+            job.pk, wait_s, **self.owner, admit=authentication.later(request.META)
+        )
         return finish(
             request,
             seen,

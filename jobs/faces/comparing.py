@@ -20,6 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from accounts import authentication
 from jobs import batches
 from jobs.accepting import idempotency
 from jobs.accepting.idempotency import Wish
@@ -31,7 +32,7 @@ from jobs.faces.reading import fields_of
 from jobs.faces.refusals import Manner, StillRunning, TimedOut
 from jobs.faces.serving import SANDBOX, base64_of, settled, succeeded
 from jobs.following import waiting
-from jobs.following.waiting import Seen
+from jobs.following.waiting import Admit, Seen
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.requests import orders
@@ -64,7 +65,8 @@ class MultiStepsView(GenerateView):
             replayed=replayed,
             may_return=orderer.idempotency_key is not None,
         )
-        ended = settled(self._ends(batch_id))
+        admit = authentication.later(request.META)
+        ended = settled(self._ends(batch_id, admit))
         return finish_on_thread(
             request,
             ended,
@@ -82,10 +84,12 @@ class MultiStepsView(GenerateView):
                 one["field"] = _PLACE.sub("", one["field"])
             raise
 
-    def _ends(self, batch_id: UUID) -> Future[list[Seen]]:
+    def _ends(self, batch_id: UUID, admit: Admit) -> Future[list[Seen]]:
         timeout_s = settings.FACE_EDIT_TIMEOUT_S
         ids = batches.find(batch_id, **self.owner).jobs
-        return together([waiting.wait(one, timeout_s, **self.owner) for one in ids])
+        return together(
+            [waiting.wait(one, timeout_s, **self.owner, admit=admit) for one in ids]
+        )
 
 
 def _batch(order: Order, orderer: Orderer) -> NewBatch:

@@ -17,6 +17,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 
+from accounts import authentication
 from jobs import lifecycle, results, submission
 from jobs.api import wishes
 from jobs.api.base import ApiView
@@ -119,7 +120,8 @@ class OrderFace(FaceView):
             old_names=self.old_names,
             may_return=orderer.idempotency_key is not None,
         )
-        waited = settled(waiting.wait_after(accepting, timeout_s))
+        admit = authentication.later(request.META)
+        waited = settled(waiting.wait_after(accepting, timeout_s, admit=admit))
         return finish_on_thread(
             request,
             waited,

@@ -40,7 +40,7 @@ from jobs import news
 from jobs.errors import JobNotFound
 from jobs.models import ENDS, Job, JobEvent
 from jobs.submission import Accepted
-from nijika.errors import Unavailable
+from nijika.errors import NijikaError, Unavailable
 from nijika.postgres import prepared
 
 LOOK_AFTER_ALL_S = 5.0
@@ -82,27 +82,37 @@ class Waited(NamedTuple):
     seen: Seen
 
 
-def wait(job_id: UUID, timeout_s: float, *, user_id: int, test: bool) -> Future[Seen]:
+Admit = Callable[[], object]
+"""Raises the NijikaError of who may know no more, whenever it is asked."""
+
+
+def wait(
+    job_id: UUID, timeout_s: float, *, user_id: int, test: bool, admit: Admit
+) -> Future[Seen]:
     """The job once it has ended, or as it is when the time is up.
 
-    Raises JobNotFound for a job that is not this owner's, and Unavailable if the
-    database is away when the time is up.
+    Raises JobNotFound for a job that is not this owner's, Unavailable if the database
+    is away when the time is up, and what `admit` raises, seconds after it would.
     """
     until = time.monotonic() + timeout_s
-    waiter = Waiter(job_id=job_id, owner=(user_id, test), until=until)
+    owner = user_id, test
+    waiter = Waiter(job_id=job_id, owner=owner, until=until, admit=admit)
     room = the_room()
     room.enter(waiter)
     waiter.future.add_done_callback(lambda future: room.leave(waiter))
     return waiter.future
 
 
-def wait_after(accepting: Future[Accepted], timeout_s: float) -> Future[Waited]:
-    """The end of the job that a submission makes; raises what refuses it.
+def wait_after(
+    accepting: Future[Accepted], timeout_s: float, *, admit: Admit
+) -> Future[Waited]:
+    """The end of the job that a submission makes; raises what refuses it, and what
+    `admit` raises.
 
     Cancelling ends the waiting and never the submission.
     """
     ended: Future[Waited] = Future()
-    accepting.add_done_callback(partial(_wait_for_accepted, ended, timeout_s))
+    accepting.add_done_callback(partial(_wait_for_accepted, ended, timeout_s, admit))
     return ended
 
 
@@ -116,7 +126,10 @@ def is_owned(job: Job, owner: tuple[int, bool]) -> bool:
 
 
 def _wait_for_accepted(
-    outer: Future[Waited], timeout_s: float, accepting: Future[Accepted]
+    outer: Future[Waited],
+    timeout_s: float,
+    admit: Admit,
+    accepting: Future[Accepted],
 ) -> None:
     if outer.cancelled():
         return
@@ -125,7 +138,8 @@ def _wait_for_accepted(
         return
     accepted = accepting.result()
     job = accepted.job
-    inner = wait(job.pk, timeout_s, user_id=job.user_id, test=job.test)
+    user_id, test = job.user_id, job.test
+    inner = wait(job.pk, timeout_s, user_id=user_id, test=test, admit=admit)
     outer.add_done_callback(lambda one: one.cancelled() and inner.cancel())
     inner.add_done_callback(partial(_pass_on, outer, accepted))
 
@@ -181,14 +195,27 @@ class Waiter:
     job_id: UUID
     owner: tuple[int, bool]
     until: float
+    admit: Admit
     future: Future[Seen] = field(default_factory=Future)
     follows: bool = False
 
     def told(self, seen: Seen | None, now: float) -> None:
-        if seen is None or not is_owned(seen.job, self.owner):
+        if refusal := self.refusal():
+            _fail(self.future, refusal)
+        elif seen is None or not is_owned(seen.job, self.owner):
             _fail(self.future, JobNotFound())
         elif has_ended(seen.job) or self.until <= now:
             _end(self.future, seen)
+
+    def is_turned_away(self, owner: tuple[int, bool]) -> bool:
+        return self.owner != owner or self.refusal() is not None
+
+    def refusal(self) -> NijikaError | None:
+        try:
+            self.admit()
+        except NijikaError as error:
+            return error
+        return None
 
     def give_up(self) -> None:
         _fail(self.future, Unavailable())
@@ -330,7 +357,7 @@ class Room:
             or any(
                 guest.until <= now
                 or (guest.follows and self._told.get(job_id) != glance.version)
-                or (isinstance(guest, Waiter) and guest.owner != glance.owner)
+                or (isinstance(guest, Waiter) and guest.is_turned_away(glance.owner))
                 for guest in self._waiting_for(job_id)
             )
         )

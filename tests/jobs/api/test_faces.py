@@ -12,12 +12,16 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
+from accounts import authentication
+from accounts.models import ApiKey
 from billing import prices
 from billing.models import Price
 from gpu_worker.contract import EngineSpec
 from jobs import engines, lifecycle
+from jobs.following import waiting
 from jobs.models import Job
 from tests import s3
 from tests.jobs.api.conftest import DATA_URL, PNG, Person, problem, succeed
@@ -57,6 +61,15 @@ def short_times(world: None, settings: Settings) -> None:
     settings.FACE_TIMEOUT_S = 0.2
 
 
+def offer_pictures(settings: Settings) -> None:
+    settings.DEFAULT_ENGINES |= {"generate": "painter"}
+    engines.announce([PAINTER])
+    Price.objects.update_or_create(
+        operation="generate", engine="", own_key=False, defaults={"credits": "0.0100"}
+    )
+    prices.forget()
+
+
 def newest(person: Person) -> Any:
     return person.get("jobs").json()["items"][0]
 
@@ -91,12 +104,7 @@ def test_time_that_is_up_is_408_and_gives_the_credits_back(owner: Person) -> Non
 def test_comparison_whose_time_is_up_gives_all_the_credits_back(
     owner: Person, settings: Settings
 ) -> None:
-    settings.DEFAULT_ENGINES |= {"generate": "painter"}
-    engines.announce([PAINTER])
-    Price.objects.update_or_create(
-        operation="generate", engine="", own_key=False, defaults={"credits": "0.0100"}
-    )
-    prices.forget()
+    offer_pictures(settings)
     path, wanted = "/api/generate/multi-steps", {"prompt": "a lighthouse"}
 
     kept = owner.post(path, wanted, **{"Idempotency-Key": "again"})
@@ -243,3 +251,29 @@ def test_bytes_come_through_from_s3_too(
 
     assert (answer.status_code, answer["Content-Length"]) == (200, str(len(PNG)))
     assert b"".join(answer.streaming_content) == PNG
+
+
+@pytest.mark.parametrize("path", ["/api/removebg", "/api/generate/multi-steps"])
+def test_wait_of_a_key_that_is_revoked_meanwhile_ends_with_it(
+    owner: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    offer_pictures(settings)
+    settings.FACE_EDIT_TIMEOUT_S = settings.FACE_TIMEOUT_S = 20
+    monkeypatch.setattr(authentication, "REFRESH_S", 0)
+    monkeypatch.setattr(waiting, "LOOK_AFTER_ALL_S", 0.2)
+
+    def revoke() -> None:
+        try:
+            time.sleep(0.5)
+            ApiKey.objects.update(revoked_at=Now())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=revoke)
+    thread.start()
+    body = IMAGE if path == "/api/removebg" else {"prompt": "a hat"}
+    answer = owner.post(path, body)
+    thread.join()
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
+    assert {job.status for job in Job.objects.all()} == {"queued"}

@@ -2,10 +2,16 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
+from accounts import authentication
+from accounts.models import ApiKey, User
+from jobs.following import waiting
+from jobs.models import Job
 from tests.jobs.api.conftest import DATA_URL, Person, fields_of, problem, succeed
 from tests.jobs.working import TestWorker
 
@@ -90,6 +96,73 @@ def test_wait_out_of_range_is_refused(owner: Person, wait: str) -> None:
     job_id = owner.submit()["id"]
 
     assert fields_of(owner.get(f"jobs/{job_id}?wait={wait}")) == {("wait", "range")}
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "code"),
+    [
+        (lambda: ApiKey.objects.update(revoked_at=Now()), 401, "key_revoked"),
+        (lambda: ApiKey.objects.update(expires_at=Now()), 401, "key_expired"),
+        (lambda: ApiKey.objects.all().delete(), 401, "unauthenticated"),
+        (lambda: User.objects.update(suspended_at=Now()), 403, "account_suspended"),
+    ],
+)
+@pytest.mark.parametrize("how", ["get", "create"])
+def test_wait_of_a_key_that_lets_nobody_in_ends_soon_and_tells_nothing(
+    owner: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    ended: Callable[[], object],
+    status: int,
+    code: str,
+) -> None:
+    monkeypatch.setattr(authentication, "REFRESH_S", 0)
+    monkeypatch.setattr(waiting, "LOOK_AFTER_ALL_S", 0.2)
+    job_id = owner.submit()["id"]
+    ask = {
+        "get": lambda: owner.get(f"jobs/{job_id}?wait=9"),
+        "create": lambda: owner.post("jobs", BODY, Prefer="wait=9"),
+    }[how]
+    began = time.monotonic()
+    ending = _a_moment_from_now(ended)
+    answer = ask()
+    ending.join()
+
+    problem(answer, status, code)
+    assert time.monotonic() - began < 5
+    assert "X-Credits-Remaining" not in answer
+    assert set(Job.objects.values_list("status", flat=True)) == {"queued"}
+
+
+def test_end_is_not_told_to_a_key_that_was_revoked_meanwhile(
+    owner: Person, worker: TestWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "REFRESH_S", 0)
+    job_id = owner.submit()["id"]
+
+    def revoke_and_succeed() -> None:
+        ApiKey.objects.update(revoked_at=Now())
+        succeed(worker, job_id)
+
+    ending = _a_moment_from_now(revoke_and_succeed)
+    answer = owner.get(f"jobs/{job_id}?wait=20")
+    ending.join()
+
+    problem(answer, 401, "key_revoked")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+def _a_moment_from_now(act: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            time.sleep(0.5)
+            act()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
 
 
 def test_stranger_does_not_wait(owner: Person, stranger: Person) -> None:

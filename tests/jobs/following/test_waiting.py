@@ -35,8 +35,12 @@ def room() -> Iterator[None]:
     waiting.close_room()
 
 
+def anybody() -> None:
+    """Lets in."""
+
+
 def wait(job_id: UUID, user: User, timeout_s: float = 20) -> Future[Seen]:
-    return waiting.wait(job_id, timeout_s, user_id=user.pk, test=False)
+    return waiting.wait(job_id, timeout_s, user_id=user.pk, test=False, admit=anybody)
 
 
 def cancel(job_id: UUID, user: User) -> None:
@@ -111,7 +115,7 @@ def test_job_of_somebody_else_is_not_found(user: User) -> None:
     for seen in (
         wait(job_id, user_with("1")),
         wait(new_id(), user),
-        waiting.wait(job_id, 20, user_id=user.pk, test=True),
+        waiting.wait(job_id, 20, user_id=user.pk, test=True, admit=anybody),
     ):
         with pytest.raises(JobNotFound):
             seen.result(10)
@@ -255,7 +259,7 @@ def test_database_away_when_the_time_is_up_is_unavailable(
 
 def test_submission_and_its_end_are_one_future(user: User) -> None:
     accepting: Future[submission.Accepted] = Future()
-    waited = waiting.wait_after(accepting, 20)
+    waited = waiting.wait_after(accepting, 20, admit=anybody)
     [job_id] = submit(user)
     job = Job.objects.get(pk=job_id)
     accepting.set_result(submission.Accepted(job=job, available=user.wallet.available))
@@ -267,7 +271,7 @@ def test_submission_and_its_end_are_one_future(user: User) -> None:
 
 def test_refused_submission_is_raised() -> None:
     accepting: Future[submission.Accepted] = Future()
-    waited = waiting.wait_after(accepting, 20)
+    waited = waiting.wait_after(accepting, 20, admit=anybody)
     accepting.set_exception(JobNotFound())
     with pytest.raises(JobNotFound):
         waited.result(10)
@@ -277,7 +281,7 @@ def test_who_leaves_before_the_submission_is_accepted_leaves_nothing(
     user: User,
 ) -> None:
     accepting: Future[submission.Accepted] = Future()
-    waited = waiting.wait_after(accepting, 20)
+    waited = waiting.wait_after(accepting, 20, admit=anybody)
     waited.cancel()
     [job_id] = submit(user)
     job = Job.objects.get(pk=job_id)
