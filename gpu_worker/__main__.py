@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 
 from gpu_worker import settings
@@ -20,7 +19,7 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=0, help="jobs that run at once")
     options = parser.parse_args()
     logging.basicConfig(
-        level=os.environ.get("NIJIKA_LOG_LEVEL", "INFO"),
+        level=settings.log_level(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     # It logs two lines per message at INFO.

@@ -7,6 +7,7 @@ start and names its variable.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -129,6 +130,16 @@ def extra_engines() -> dict[tuple[str, str], str]:
 def weights() -> Path:
     """`NIJIKA_WEIGHTS`: the folder with one folder or file per engine. Read late."""
     return Path(text("NIJIKA_WEIGHTS", str(Path(__file__).parents[1] / "weights")))
+
+
+def log_level() -> str:
+    """`NIJIKA_LOG_LEVEL`. Raises SettingsError."""
+    level, known = text("NIJIKA_LOG_LEVEL", "INFO"), logging.getLevelNamesMapping()
+    if level not in known:
+        raise SettingsError(
+            f"NIJIKA_LOG_LEVEL={level!r} is none of: {', '.join(known)}"
+        )
+    return level
 
 
 def text(name: str, default: str | None = None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nijika.settings")
@@ -59,10 +60,16 @@ def _connections_allowed() -> int:
 
 
 def link_server() -> LinkServer | None:
-    """The link's own port, if it is to have one, not yet started."""
+    """The link's own port, if it is to have one, not yet started. Raises
+    ImproperlyConfigured."""
     host, _, port = settings.LINK_LISTEN.rpartition(":")
     if not port:
         return None
+    if not (port.isdecimal() and int(port) < 1 << 16):
+        wrong = (
+            f"NIJIKA_LINK_LISTEN={settings.LINK_LISTEN!r} is not like 127.0.0.1:8001"
+        )
+        raise ImproperlyConfigured(wrong)
     return LinkServer(
         (host, int(port)),
         threads=settings.WEB_LINK_THREADS,

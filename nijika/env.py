@@ -1,13 +1,16 @@
 """The one reader of environment variables.
 
 `<NAME>_FILE` names a file that holds the value, for secrets. Durations carry their unit
-(`500ms`, `10s`, `5m`, `24h`) and sizes theirs (`50MB`). What is said of an address
-leaves its password out.
+(`500ms`, `10s`, `5m`, `24h`) and sizes theirs (`50MB`). What cannot be read is
+ImproperlyConfigured, which names its variable; what that says of an address leaves its
+password out.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,9 +21,44 @@ SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 DATABASE_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 ESCAPING = "in a password / ? # : are written as %2F %3F %23 %3A"
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+FORMS = {int: "a whole number", dict: "like name=value,name=value"}
 
 
 class Env(environ.FileAwareEnv):  # type: ignore[misc]
+    def get_value(
+        self,
+        var: str,
+        cast: Any = None,
+        default: Any = environ.Env.NOTSET,
+        parse_default: bool = False,
+    ) -> Any:
+        """What all readings come through."""
+        try:
+            return super().get_value(var, cast, default, parse_default)
+        except OSError as error:
+            why = f"{var}_FILE cannot be read: {error}"
+            raise environ.ImproperlyConfigured(why) from error
+        except ValueError as error:
+            why = f"{var}={self.ENVIRON[var]!r} is not {FORMS.get(cast, cast)}"
+            raise environ.ImproperlyConfigured(why) from error
+
+    def amount(self, name: str, default: str) -> Decimal:
+        """Credits, exactly."""
+        text = self.str(name, default)
+        if not re.fullmatch(r"\d+(\.\d+)?", text):
+            raise environ.ImproperlyConfigured(
+                f"{name}={text!r} is no amount like 2.50"
+            )
+        return Decimal(text)
+
+    def log_level(self, name: str, default: str) -> str:
+        level = str(self.str(name, default))
+        if level not in logging.getLevelNamesMapping():
+            known = ", ".join(logging.getLevelNamesMapping())
+            why = f"{name}={level!r} is none of: {known}"
+            raise environ.ImproperlyConfigured(why)
+        return level
+
     def seconds(self, name: str, default: str) -> float:
         """A duration in seconds. Raises ImproperlyConfigured for a missing unit."""
         return _measured(self.str(name, default), DURATION_UNITS, name)
@@ -38,7 +76,7 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
 
     def database(self, name: str) -> dict[str, Any]:
         """Django's form of a PostgreSQL address. Raises ImproperlyConfigured."""
-        url = _address(self._text(name), DATABASE_SCHEMES, name)
+        url = _address(str(self.str(name)), DATABASE_SCHEMES, name)
         if not urlsplit(url).path.strip("/"):
             raise _wrong(name, url, "it names no database behind the host")
         config: dict[str, Any] = self.db_url_config(url)
@@ -46,14 +84,7 @@ class Env(environ.FileAwareEnv):  # type: ignore[misc]
 
     def redis(self, name: str, *default: str) -> str:
         """An address of a Redis. Raises ImproperlyConfigured."""
-        return _address(self._text(name, *default), REDIS_SCHEMES, name)
-
-    def _text(self, name: str, *default: str) -> str:
-        try:
-            return str(self.str(name, *default))
-        except OSError as error:
-            why = f"{name}_FILE cannot be read: {error}"
-            raise environ.ImproperlyConfigured(why) from error
+        return _address(str(self.str(name, *default)), REDIS_SCHEMES, name)
 
 
 def shown(url: str) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import MiddlewareNotUsed
+from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts import authentication
@@ -61,12 +61,12 @@ class RateLimits:
             raise MiddlewareNotUsed
         self._get_response = get_response
         self._rates = Rates(settings.REDIS_URL)
-        self._per_key = rates.parse(settings.RATE_PER_KEY)
-        self._per_address = rates.parse(settings.RATE_PER_ADDRESS)
-        self._edits = rates.parse(settings.RATE_EDITS)
-        self._health = rates.parse(settings.RATE_HEALTH)
-        self._sign_in = rates.parse(settings.RATE_SIGN_IN)
-        self._per_person = rates.parse(settings.RATE_PER_PERSON)
+        self._per_key = _rate("RATE_PER_KEY")
+        self._per_address = _rate("RATE_PER_ADDRESS")
+        self._edits = _rate("RATE_EDITS")
+        self._health = _rate("RATE_HEALTH")
+        self._sign_in = _rate("RATE_SIGN_IN")
+        self._per_person = _rate("RATE_PER_PERSON")
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         key = authentication.digest_of(request.META)
@@ -143,6 +143,14 @@ def _of_address(request: HttpRequest, name: str, rate: Rate | None) -> Bucket | 
         headers=settings.CLIENT_ADDRESS_HEADERS,
     )
     return Bucket(name=f"{name}:{client_address.network(address)}", rate=rate)
+
+
+def _rate(name: str) -> Rate | None:
+    """A setting. Raises ImproperlyConfigured."""
+    try:
+        return rates.parse(getattr(settings, name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"NIJIKA_{name}={error}") from error
 
 
 def _of_key(name: str, digest: str, rate: Rate | None) -> Bucket | None:

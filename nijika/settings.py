@@ -1,7 +1,6 @@
 """Settings, grouped by subject. Every value comes through `Env`; `.env.example` lists
 all of them with what they mean."""
 
-from decimal import Decimal
 from pathlib import Path
 
 from environ import ImproperlyConfigured
@@ -186,7 +185,7 @@ FACE_EDIT_TIMEOUT_S = env.seconds("NIJIKA_FACE_EDIT_TIMEOUT", "300s")
 FACE_TIMEOUT_S = env.seconds("NIJIKA_FACE_TIMEOUT", "30s")
 
 # Credits
-WELCOME_CREDITS = Decimal(env.str("NIJIKA_WELCOME_CREDITS", "50"))
+WELCOME_CREDITS = env.amount("NIJIKA_WELCOME_CREDITS", "50")
 
 # Operations: the engine of an operation, unless the client names one of the others.
 # What is not listed is not offered; what no worker has announced answers 503.
@@ -276,7 +275,7 @@ WEBHOOK_CIRCUIT_PAUSE_S = env.seconds("NIJIKA_WEBHOOK_CIRCUIT_PAUSE", "10s")
 WEBHOOK_ALLOWED_HOSTS = env.list("NIJIKA_WEBHOOK_ALLOWED_HOSTS", default=[])
 WEBHOOK_ENDPOINTS = env.int("NIJIKA_WEBHOOK_ENDPOINTS", 20)
 WEBHOOK_LOG_S = env.seconds("NIJIKA_WEBHOOK_LOG", "14d")
-CREDITS_LOW = Decimal(env.str("NIJIKA_CREDITS_LOW", "5"))
+CREDITS_LOW = env.amount("NIJIKA_CREDITS_LOW", "5")
 
 # Pictures made on the fly (jobs.onthefly). No slots: none are made here.
 ONTHEFLY_SLOTS = env.int("NIJIKA_ONTHEFLY_SLOTS", PROFILE.slots)
@@ -321,7 +320,10 @@ LOGGING = {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("NIJIKA_LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.log_level("NIJIKA_LOG_LEVEL", "INFO"),
+    },
     # It logs a line for every 4xx, which are our callers' doing, not ours.
     "loggers": {"django.request": {"level": "ERROR"}},
 }

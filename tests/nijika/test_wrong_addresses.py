@@ -111,6 +111,21 @@ def test_address_that_is_none_is_refused_before_it_is_tried(
     assert line.startswith(f"DATABASE_URL={named}: ")
 
 
+@pytest.mark.parametrize(
+    "command", ["check_ledger", "control", "control --only fetch,webhooks", "migrate"]
+)
+def test_whole_number_that_is_none_is_refused_by_every_command(command: str) -> None:
+    given = {"DATABASE_URL": NOWHERE, "REDIS_URL": REDIS, "NIJIKA_FETCHES": "abc"}
+    line = only_line(manage(*command.split(), **given))
+    assert line == "NIJIKA_FETCHES='abc' is not a whole number"
+
+
+def test_secret_whose_file_cannot_be_read_is_named() -> None:
+    given = {"DATABASE_URL": NOWHERE, "REDIS_URL": REDIS}
+    done = manage("check_ledger", **given, NIJIKA_SECRET_KEY_FILE="/nowhere")
+    assert only_line(done).startswith("NIJIKA_SECRET_KEY_FILE cannot be read: ")
+
+
 def test_redis_address_that_is_none_is_refused() -> None:
     address = "http://:geheim@127.0.0.1:1/0"
     done = manage("check_ledger", DATABASE_URL=NOWHERE, REDIS_URL=address)
@@ -139,6 +154,22 @@ def started(*program: str, **given: str) -> "subprocess.CompletedProcess[str]":
         ({"DATABASE_URL": "mysql://me:geheim@h/x"}, "DATABASE_URL='mysql://me:***@h/x"),
         ({"REDIS_URL": "http://:geheim@h"}, "REDIS_URL='http://:***@h': "),
         ({"NIJIKA_BROKER_URL": "redis://h:port"}, "NIJIKA_BROKER_URL='redis://h:port'"),
+        (
+            {"NIJIKA_WEB_THREADS": "abc"},
+            "NIJIKA_WEB_THREADS='abc' is not a whole number",
+        ),
+        ({"NIJIKA_WEB_THREADS": ""}, "NIJIKA_WEB_THREADS='' is not a whole number"),
+        (
+            {"NIJIKA_DEFAULT_ENGINES": "x"},
+            "NIJIKA_DEFAULT_ENGINES='x' is not like name",
+        ),
+        ({"NIJIKA_CREDITS_LOW": "few"}, "NIJIKA_CREDITS_LOW='few' is no amount like"),
+        (
+            {"NIJIKA_RATE_PER_KEY": "50"},
+            "NIJIKA_RATE_PER_KEY='50' is no rate like 50/s",
+        ),
+        ({"NIJIKA_LINK_LISTEN": "h:x"}, "NIJIKA_LINK_LISTEN='h:x' is not like "),
+        ({"NIJIKA_LOG_LEVEL": "loud"}, "NIJIKA_LOG_LEVEL='loud' is none of: CRITICAL"),
         ({"NIJIKA_PORT": "http"}, "NIJIKA_HOST='127.0.0.1', NIJIKA_PORT='http': "),
         ({"NIJIKA_PORT": "70000"}, "NIJIKA_HOST='127.0.0.1', NIJIKA_PORT='70000': "),
     ],
@@ -161,6 +192,7 @@ def test_web_started_by_hand_says_what_is_wrong_in_one_line(
         {"NIJIKA_LINK_URL": "http://host:port/"},
         {"NIJIKA_LINK_TOKEN_FILE": "/nowhere"},
         {"NIJIKA_WORKER_SLOTS": "two"},
+        {"NIJIKA_LOG_LEVEL": "loud"},
     ],
 )
 def test_worker_started_by_hand_says_what_is_wrong_in_one_line(
