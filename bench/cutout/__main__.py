@@ -52,8 +52,9 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
         found |= {case.name: case for case in photos.listed(arguments.data)}
     known = list(found.values())
     more = photos.pairs(arguments.photos, "added") if arguments.photos else []
-    mixed = composites.made(known, arguments.composites) + composites.studio(known)
-    return known + more + mixed
+    mixed = composites.made(known, arguments.composites)
+    products = composites.studio(known) + composites.sweep(known)
+    return known + more + mixed + products
 
 
 def _line(case: Case, scored: Sequence[Scored]) -> str:

@@ -25,6 +25,13 @@ SHAPES = (1.5, 1.33, 1.0, 0.75, 1.78)
 COUNT = 60
 STUDIO = (800, 600)
 STUDIO_COUNT = 20
+SWEEP_COUNT = 24
+# Paper and cloth that products are photographed on.
+PAPERS = (
+    *((245, 245, 245), (205, 205, 208), (160, 160, 162), (60, 60, 62), (25, 25, 27)),
+    *((225, 205, 180), (190, 150, 110), (120, 80, 50), (150, 180, 200), (40, 70, 120)),
+    *((230, 190, 195), (170, 190, 150), (240, 225, 140), (200, 70, 60)),
+)
 
 # Places without a subject, as shares of a photo's width and height: left, top, right,
 # bottom.
@@ -83,6 +90,59 @@ def _studio(number: int, case: Case) -> Case:
         photo=_photographed(mixed, random),
         alphas=((alpha * 255).round().astype(np.uint8),),
     )
+
+
+def sweep(cases: Sequence[Case], count: int = SWEEP_COUNT) -> list[Case]:
+    """Product shots: the subjects on paper of some colour, on which the light falls
+    off, with grain, a shadow below and sometimes one that is cast aside."""
+    return [_sweep(number, cases[number % len(cases)]) for number in range(count)]
+
+
+def _sweep(number: int, case: Case) -> Case:
+    random = np.random.default_rng([11, number])
+    subject, alpha = _placed(case, STUDIO, random)
+    paper = np.array(PAPERS[int(random.integers(len(PAPERS)))], np.float32)
+    grain = random.normal(0, random.uniform(0, 5), alpha.shape)
+    grain = cv2.GaussianBlur(grain.astype(np.float32), (0, 0), 0.8)
+    ground = paper * _light(STUDIO, random)[..., None] + grain[..., None]
+    ground = _shaded(ground, alpha, random)
+    if random.random() < 0.5:
+        ground = ground * (1 - _cast(alpha, random)[..., None])
+    mixed = ground + alpha[..., None] * (subject - ground)
+    return Case(
+        name=f"sweep_{number:02}_{case.name}",
+        group="sweep",
+        subject=case.subject,
+        photo=_photographed(mixed, random),
+        alphas=((alpha * 255).round().astype(np.uint8),),
+    )
+
+
+def _light(size: tuple[int, int], random: np.random.Generator) -> Floats:
+    """Light that falls off to the corners, from one side, or around a spot."""
+    width, height = size
+    y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
+    fall = random.uniform(0.05, 0.45)
+    to_corners = 1 - fall * 2 * (x**2 + y**2)
+    turn = random.uniform(0, 2 * np.pi)
+    from_side = 1 + fall * (x * np.cos(turn) + y * np.sin(turn))
+    place, wide = random.uniform(-0.3, 0.3, 2), random.uniform(0.4, 0.8)
+    away = ((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * wide**2)
+    kinds = (to_corners, from_side, to_corners * from_side, 1 - fall * -np.expm1(-away))
+    return kinds[int(random.integers(len(kinds)))].astype(np.float32)
+
+
+def _cast(alpha: Floats, random: np.random.Generator) -> Floats:
+    """The shadow that a lamp casts aside on the floor: the silhouette, flat and
+    slanted from its foot."""
+    height, width = alpha.shape
+    rows, columns = np.nonzero(alpha > 0.5)
+    slant, flat = random.uniform(-0.5, 0.5), random.uniform(0.2, 0.5)
+    foot = float(rows.max())
+    move = np.array([[1, slant, -slant * foot], [0, flat, foot * (1 - flat)]])
+    cast = cv2.warpAffine(alpha, move, (width, height))
+    blurred = cv2.GaussianBlur(cast, (0, 0), max(2.0, 0.04 * np.ptp(columns)))
+    return (blurred * random.uniform(0.1, 0.35)).astype(np.float32)
 
 
 def _places(cases: Sequence[Case]) -> list[tuple[str, Pixels]]:

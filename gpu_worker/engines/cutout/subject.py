@@ -1,9 +1,9 @@
 """Which pixels are the subject: a mask at a small size, and how sure it is.
 
-A background of one colour is flooded from the border. In any other picture cues speak
-for and against each superpixel (`cues`), GrabCut follows their opinion in two ways, the
-cues are weighed again with both cuts in hand, whole sets of superpixels vote
-(`proposals`), and a last GrabCut draws the outline.
+A ground of one colour, as product shots have, is flooded from the border (`backdrop`).
+In any other picture cues speak for and against each superpixel (`cues`), GrabCut
+follows their opinion in two ways, the cues are weighed again with both cuts in hand,
+whole sets of superpixels vote (`proposals`), and a last GrabCut draws the outline.
 
 Deterministic: OpenCV's random numbers are seeded for each GrabCut.
 """
@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.engines.cutout import (
+    backdrop,
     boundaries,
     certainty,
     cues,
     faces,
     fitted,
+    masks,
     people,
     pieces,
     proposals,
@@ -43,22 +45,8 @@ WORK_SIDE_PX = 280
 # OpenCV's superpixels crash on pictures of a few rows or columns.
 LEAST_SIDE_PX = 32
 
-FRAME_SHARE = 0.02
-FRAME_ALIKE = 0.90
-# A light that falls off by a tenth towards the corners is more: then the frame does not
-# have the colour of the middle.
-FRAME_DELTA_E = 1.3
-FLOOD_DELTA_E = 3.0
-SHADOW_CHROMA = 5.0
-SHADOW_SLOPE = 3.0
-DARKEST_SHADOW = 0.35
-LEAST_UNSHADED = 0.3
-SQUARE = np.ones((3, 3), np.uint8)
 BAR_RANGE = 8
 LEAST_INSIDE = 0.3
-
-LEAST_PART = 0.05
-LEAST_HOLE = 0.002
 SMOOTH_PX = 2.0
 
 
@@ -99,12 +87,8 @@ class Subject:
 def find(rgb: Pixels) -> Subject:
     """The subject of an RGB picture of any size."""
     small, lab, focus = prepared(rgb)
-    alike = _frame_alike(lab)
-    if alike > FRAME_ALIKE:
-        mask = _flooded(lab)
-        return Subject(
-            mask=mask, confidence=alike if mask.any() else 0.0, route="uniform"
-        )
+    if product := backdrop.find(small, lab):
+        return Subject(mask=product.mask, confidence=product.alike, route="uniform")
     inside = without_bars(small)
     seen = faces.within(faces.find(rgb), inside, small.shape)
     found = search(small[inside], lab[inside], focus[inside], seen)
@@ -257,7 +241,7 @@ def tried(rgb: Pixels, opinion: Floats, parts: Pieces) -> list[Mask]:
 def outlined(rgb: Pixels, opinion: Floats, parts: Pieces) -> Mask:
     """The mask of an opinion."""
     likely = spread(opinion, parts)
-    return _cleaned(cut(rgb, likely, FINAL), likely)
+    return masks.cleaned(cut(rgb, likely, FINAL), likely)
 
 
 def shrink(pixels: Pixels, side_px: int) -> Pixels:
@@ -298,67 +282,6 @@ def _working_size(rgb: Pixels) -> Pixels:
     return cv2.resize(small, size, interpolation=cv2.INTER_NEAREST)
 
 
-def _frame(shape: tuple[int, ...]) -> Mask:
-    """Along all borders but the bottom one, where subjects are cut off."""
-    height, width = shape[:2]
-    edge = max(1, round(FRAME_SHARE * max(height, width)))
-    frame = np.ones((height, width), np.bool_)
-    frame[edge:, edge:-edge] = False
-    return frame
-
-
-def _far(lab: Floats) -> Floats:
-    """Each pixel's distance from the frame's usual colour, in CIE76 delta E."""
-    usual = np.median(lab[_frame(lab.shape)], axis=0)
-    return np.linalg.norm(lab - usual, axis=2).astype(np.float32)
-
-
-def _frame_alike(lab: Floats) -> float:
-    return float((_far(lab)[_frame(lab.shape)] < FRAME_DELTA_E).mean())
-
-
-def _flooded(lab: Floats) -> Mask:
-    """Everything but what has the frame's colour, or is its shadow, and is connected to
-    the border."""
-    ground = _from_border(_far(lab) < FLOOD_DELTA_E)
-    shadow = _shadow(lab)
-    # Thick parts only: a thin leak into the subject is closed by it.
-    thick = cv2.erode(shadow.astype(np.uint8), SQUARE) > 0
-    shaded = _grown(_from_border(ground | thick)) & (ground | shadow)
-    # A subject that fades into the ground would go with its shadow.
-    if (~shaded).sum() > LEAST_UNSHADED * (~ground).sum():
-        ground = _without_rims(shaded, shaded & ~ground)
-    return _cleaned(~ground, np.ones(ground.shape, np.float32))
-
-
-def _without_rims(ground: Mask, shaded: Mask) -> Mask:
-    """The ground with the thin rims that a shadow's steep edge leaves."""
-    opened = cv2.morphologyEx((~ground).astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
-    return ground | (~opened & _grown(_grown(shaded)))
-
-
-def _grown(mask: Mask) -> Mask:
-    return cv2.dilate(mask.astype(np.uint8), SQUARE) > 0
-
-
-def _shadow(lab: Floats) -> Mask:
-    """What is as coloured as the frame, darker, and changes slowly."""
-    usual = np.median(lab[_frame(lab.shape)], axis=0)
-    coloured = np.linalg.norm(lab[..., 1:] - usual[1:], axis=2) < SHADOW_CHROMA
-    light = cv2.GaussianBlur(lab[..., 0], (0, 0), 1)
-    across = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
-    slow = np.hypot(*across) / 8 < SHADOW_SLOPE
-    darker = (light < usual[0] + 2) & (light > DARKEST_SHADOW * usual[0])
-    return coloured & slow & darker
-
-
-def _from_border(ground: Mask) -> Mask:
-    """The parts of a mask that are connected to the border."""
-    framed = np.pad(ground, 1, constant_values=True)
-    _, parts = cv2.connectedComponents(framed.astype(np.uint8), connectivity=4)
-    return parts[1:-1, 1:-1] == parts[0, 0]
-
-
 def without_bars(small: Pixels) -> tuple[slice, slice]:
     """The picture inside its letterbox: outer rows and columns of one colour."""
     rows = _inner(np.ptp(small, axis=1).max(axis=1) > BAR_RANGE)
@@ -371,20 +294,3 @@ def _inner(varied: Mask) -> slice:
     if len(used) == 0 or used[-1] + 1 - used[0] < least:
         return slice(0, len(varied))
     return slice(int(used[0]), int(used[-1]) + 1)
-
-
-def _cleaned(mask: Mask, likely: Floats) -> Mask:
-    """Without parts that are small beside the largest, and without tiny holes."""
-    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return mask
-    weights = np.bincount(parts.ravel(), likely.ravel(), count)
-    weights[0] = 0
-    kept = weights >= LEAST_PART * weights.max()
-    kept[0] = False
-    mask = kept[parts]
-    _, holes, stats, _ = cv2.connectedComponentsWithStats(
-        (~mask).astype(np.uint8), connectivity=4
-    )
-    tiny = stats[:, cv2.CC_STAT_AREA] < LEAST_HOLE * mask.size
-    return mask | (tiny[holes])

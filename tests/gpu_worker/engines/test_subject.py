@@ -60,15 +60,81 @@ def test_a_product_is_cut_out_without_its_shadow(car, ground):
     assert _overlap(found.mask, truth) > 0.85
 
 
+@pytest.mark.parametrize("colour", [(235, 235, 235), (40, 70, 120), (230, 190, 195)])
 @pytest.mark.parametrize("fall", [0.1, 0.2, 0.3])
-def test_a_product_is_cut_out_where_the_light_falls_off_to_the_corners(car, fall):
-    photo = np.full((HEIGHT, WIDTH, 3), 235, np.uint8)
-    truth = np.zeros((HEIGHT, WIDTH), np.uint8)
-    _paste(photo, truth, *car, 190, 150)
+def test_a_product_is_cut_out_where_the_light_falls_off_to_the_corners(
+    car, colour, fall
+):
     rows, columns = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
     light = 1 - fall * (rows**2 + columns**2) / 2
-    found = subject.find((photo * light[..., None]).astype(np.uint8))
-    assert _overlap(found.mask, truth) > 0.85
+    photo, truth = _product(car, colour, light)
+    found = subject.find(photo)
+    assert found.route == "uniform"
+    assert found.confidence > 0.9
+    assert _overlap(found.mask, truth) > 0.9
+
+
+def test_light_from_one_side_and_grain_are_no_subject(car):
+    light = np.linspace(1, 0.6, WIDTH)[None] * np.linspace(0.9, 1, HEIGHT)[:, None]
+    photo, truth = _product(car, (205, 205, 208), light)
+    grain = np.random.default_rng(2).normal(0, 4, photo.shape)
+    found = subject.find(np.clip(photo + grain, 0, 255).astype(np.uint8))
+    assert found.route == "uniform"
+    assert _overlap(found.mask, truth) > 0.9
+
+
+def test_the_shadow_on_coloured_paper_is_no_subject(car):
+    shadow = np.zeros((HEIGHT, WIDTH), np.float32)
+    cv2.ellipse(shadow, (300, 225), (110, 18), 0, 0, 360, 0.5, -1)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 10)
+    photo, truth = _product(car, (200, 70, 60), 1 - shadow)
+    found = subject.find(photo)
+    assert found.route == "uniform"
+    assert _overlap(found.mask, truth) > 0.9
+
+
+def test_the_ground_is_seen_through_a_ring():
+    photo = np.full((HEIGHT, WIDTH, 3), (150, 180, 200), np.uint8)
+    cv2.circle(photo, (300, 200), 100, (90, 20, 30), 20)
+    found = subject.find(photo)
+    height, width = found.mask.shape
+    assert not found.mask[height // 2, width // 2]
+    assert found.mask[height // 2, round(width * 400 / WIDTH)]
+
+
+def test_a_table_before_a_wall_is_not_the_product(car):
+    photo, truth = _product(car, (205, 205, 208), np.ones((HEIGHT, WIDTH)))
+    below = (np.arange(HEIGHT) > 380)[:, None, None] & (truth < 1)[..., None]
+    photo = np.where(below, np.array([120, 80, 50], np.uint8), photo)
+    assert not subject.find(photo).mask[-4:].any()
+
+
+def test_a_ground_with_a_spot_of_light_is_not_of_one_colour(car):
+    rows, columns = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    light = 0.8 + 0.2 * np.exp(-(rows**2 + (columns - 0.5) ** 2) / (2 * 0.1**2))
+    photo, _ = _product(car, (120, 190, 200), light)
+    assert subject.find(photo).route == "cues"
+
+
+def test_a_thing_that_fades_into_the_ground_is_left_to_the_cues():
+    photo = np.full((HEIGHT, WIDTH, 3), (205, 205, 208), np.uint8)
+    thing = np.linspace((205, 205, 208), (235, 190, 180), 300)[None].round()
+    photo[100:300, 150:450] = thing
+    assert subject.find(photo).route == "cues"
+
+
+def test_a_pale_thing_of_almost_the_ground_s_colour_is_left_to_the_cues():
+    photo = np.full((HEIGHT, WIDTH, 3), (180, 180, 183), np.uint8)
+    cv2.circle(photo, (420, 200), 90, (190, 190, 193), -1)
+    for column in range(100, 300, 25):
+        photo[80:320, column : column + 8] = (60, 20, 20)
+    assert subject.find(photo).route == "cues"
+
+
+@pytest.mark.parametrize("name", ["car_concept_with_person", "interior_bedroom"])
+def test_an_everyday_photo_has_no_ground_of_one_colour(name):
+    photo = pixels.decode(PHOTOS / f"{name}.jpg")
+    assert subject.find(photo).route == "cues"
 
 
 def test_noise_has_no_sure_subject():
@@ -109,6 +175,16 @@ def test_a_picture_in_one_piece_or_two_colours_is_no_error():
     halves = np.zeros((64, 64, 3), np.uint8)
     halves[:, 32:] = 255
     assert subject.find(halves).mask.shape == (64, 64)
+
+
+def _product(
+    car: tuple[Pixels, Pixels], colour: tuple[int, int, int], light: np.ndarray
+) -> tuple[Pixels, Pixels]:
+    """The car on paper of that colour in that light, and its mask."""
+    photo = (np.array(colour) * light[..., None]).astype(np.uint8)
+    truth = np.zeros((HEIGHT, WIDTH), np.uint8)
+    _paste(photo, truth, *car, 190, 150)
+    return photo, truth
 
 
 def _paste(
