@@ -4,6 +4,8 @@ arrays      pixels: uint8, (height, width[, channels])
 formats     what is read and written
 header      what a file says of itself, held against the limits
 heif        whether such a file is whole
+png         what such a file says of its colours in words of its own
+icc         that as a profile
 tiff        what Pillow has no mode for, by libvips
 decoding    the file as pixels: upright, sRGB, 8 bits, no larger than asked for
 scaling     what a decoder has shrunk, as large as it shall be

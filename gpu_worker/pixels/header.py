@@ -23,7 +23,7 @@ import pillow_heif
 from PIL import ExifTags, Image
 
 from gpu_worker.errors import InvalidImage, StorageUnavailable, WorkerError
-from gpu_worker.pixels import heif, tiff
+from gpu_worker.pixels import heif, png, tiff
 from gpu_worker.pixels.formats import FORMATS
 
 MOST_PIXELS = 50_000_000
@@ -63,6 +63,8 @@ def opened(source: Path | bytes, *, is_decoded: bool = True) -> Iterator[Image.I
             if not (image.format == "JPEG" and _is_one_scan(image, file)):
                 _check_scans(file, pixels=image.width * image.height)
             file.seek(at)
+        if is_decoded and image.format == "PNG":
+            image.info["icc_profile"] = png.profile_of(file, image.mode, image.info)
         if is_decoded and image.format == "HEIF" and not heif.is_whole(file):
             raise InvalidImage
         yield image
