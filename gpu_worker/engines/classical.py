@@ -33,8 +33,9 @@ class Classical:
     placement: ClassVar[Literal["child"]] = "child"
 
     def load(self) -> None:
-        from gpu_worker.engines.cutout import removal
+        from gpu_worker.engines.cutout import faces, removal
 
+        faces.load()
         self._remove = removal.remove
 
     def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:

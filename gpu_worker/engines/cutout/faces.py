@@ -65,6 +65,12 @@ def find(rgb: Pixels) -> list[Face]:
     return [face for face in found if face.width >= LEAST_WIDTH * widest]
 
 
+def load() -> None:
+    """Have the detector, which takes a third of a second that `find` would."""
+    if _has_instructions():
+        _detector()
+
+
 def within(
     found: Sequence[Face], part: tuple[slice, slice], shape: tuple[int, ...]
 ) -> list[Face]:

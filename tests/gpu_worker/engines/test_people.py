@@ -1,5 +1,6 @@
 """Faces, and the people whom the cut-out finds by them."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpu_worker import pixels
+from gpu_worker.engines.classical import Classical
 from gpu_worker.engines.cutout import faces, fitted, people, pieces, removal, subject
 from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.pixels import Pixels
@@ -38,6 +40,19 @@ def old_processor(monkeypatch):
 def test_a_face_is_found_at_its_place_whatever_the_size(officer, side):
     (face,) = faces.find(cv2.resize(officer, (side, side)))
     assert (face.x, face.y, face.width) == pytest.approx((0.49, 0.42, 0.41), abs=0.03)
+
+
+def test_the_detector_is_there_once_the_engine_is_loaded(monkeypatch):
+    faces._detector.cache_clear()
+    Classical().load()
+    monkeypatch.setitem(sys.modules, "dlib", None)  # the next import of it fails
+    assert faces.find(np.zeros((40, 40, 3), np.uint8)) == []
+
+
+def test_an_engine_is_loaded_where_the_detector_cannot_run(old_processor, monkeypatch):
+    faces._detector.cache_clear()
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    Classical().load()
 
 
 def test_what_has_no_face_has_none():
