@@ -14,17 +14,20 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
 from gpu_worker.contract import SANDBOX, ContractError, EngineSpec, from_json, to_json
 from jobs.errors import BadFields, EngineOutOfReach, EngineUnseen, FieldError
-from jobs.models import Engine
+from jobs.models import Engine, Worker
 from jobs.parsing import schemas
 from jobs.parsing.schemas import Schema
 
@@ -134,10 +137,21 @@ def out_of_reach(spec: EngineSpec, *, own_keys: Collection[str] = ()) -> str:
     return spec.unavailable
 
 
+def live_workers() -> QuerySet[Worker]:
+    alive = Now() - timedelta(seconds=settings.WORKER_GONE_S)
+    return Worker.objects.filter(seen_at__gt=alive)
+
+
 def _alternatives(operation: str, own_keys: Collection[str]) -> list[str]:
-    """The engines that would take the operation."""
-    specs = known(operation, test=False)
-    return [one.engine for one in specs if not out_of_reach(one, own_keys=own_keys)]
+    """The engines that would serve the operation: theirs is a live worker, or one that
+    comes when a job waits."""
+    staffed = {*live_workers().values_list("queue", flat=True)}
+    staffed.update(settings.SCALE_TO_ZERO_QUEUES)
+    return [
+        spec.engine
+        for spec in known(operation, test=False)
+        if spec.queue in staffed and not out_of_reach(spec, own_keys=own_keys)
+    ]
 
 
 def named(operation: str, engine: str) -> str:

@@ -18,12 +18,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, get_args
 
-from django.conf import settings
 from django.db import connection
-from django.db.models.functions import Now
 
 from gpu_worker.contract import (
     ContractError,
@@ -33,8 +30,7 @@ from gpu_worker.contract import (
     from_json,
     to_json,
 )
-from jobs.engines import family
-from jobs.models import Worker
+from jobs.engines import family, live_workers
 from jobs.workers.kept import Kept
 
 FRESH_S = 1.0
@@ -136,12 +132,11 @@ def _reason(state: EngineState, slots: int) -> str | None:
 
 
 def _look() -> _Now:
-    alive = Now() - timedelta(seconds=settings.WORKER_GONE_S)
-    live = Worker.objects.filter(seen_at__gt=alive)
     workers: Counter[str] = Counter()
     slots: Counter[str] = Counter()
     states: dict[tuple[str, Key], EngineState] = {}
-    for queue, count, said in live.values_list("queue", "slots", "states"):
+    rows = live_workers().values_list("queue", "slots", "states")
+    for queue, count, said in rows:
         workers[queue] += 1
         slots[queue] += count
         for one in _states(said):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from gpu_worker.contract import EngineSpec, EngineState, Measure, Unavailable
@@ -115,8 +117,9 @@ def test_a_restarted_worker_has_said_nothing(owner: Person, t4: TestWorker) -> N
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_engine_in_name_only_is_refused_at_once_with_those_that_would_serve(
-    owner: Person, reason: Any
+    owner: Person, worker: TestWorker, t4: TestWorker, reason: Any
 ) -> None:
+    tell(t4, "cold")
     engines.announce([replace(BIREFNET, unavailable=reason)])
     assert shown(owner)[:2] == (False, reason)
     refused = order(owner)
@@ -127,8 +130,20 @@ def test_engine_in_name_only_is_refused_at_once_with_those_that_would_serve(
     assert owner.get("jobs").json()["items"] == []
 
 
+def test_engine_without_a_worker_is_no_alternative_unless_one_comes_for_jobs(
+    owner: Person, worker: TestWorker, settings: Settings
+) -> None:
+    engines.announce([replace(BIREFNET, unavailable="weights_missing")])
+    Worker.objects.update(seen_at=Now() - timedelta(minutes=1))
+    said = problem(order(owner), 503, "engine_unavailable")
+    assert said["alternatives"] == [] and "Instead" not in said["detail"]
+    settings.SCALE_TO_ZERO_QUEUES = ["cpu"]
+    said = problem(order(owner), 503, "engine_unavailable")
+    assert said["alternatives"] == ["classical"]
+
+
 def test_default_engine_in_name_only_is_not_replaced_in_silence(
-    owner: Person, settings: Settings
+    owner: Person, worker: TestWorker, settings: Settings
 ) -> None:
     settings.DEFAULT_ENGINES = {"removebg": "birefnet"}
     settings.CHOOSABLE_ENGINES = ["removebg/classical"]
