@@ -38,12 +38,16 @@ OFF_LIMITS = (3.0, 5.0)
 # A mask that is sure is much the same with either of these limits.
 STRICT, LOOSE = 0.6, 1.8
 LEAST_ALIKE = 0.8
-# Of the outline at most this share may be without contrast: there the light or a shadow
-# is not followed.
-MOST_FAINT = 0.15
-FAINT = 2.0
+# The outline of a thing is sharp, that of its shadow or of light is not: of the mask's
+# outline at most this share may change more slowly than this, delta E per pixel ...
+MOST_SOFT, SOFT = 0.15, 2.0
+# ... and what was taken for shadow may have a sharp outline, of at most this share of
+# the mask's: with more it is a thing as dark as a shadow.
+MOST_SHARP, SHARP = 0.2, 2.5
 # A subject that spans the bottom from side to side is a table.
 MOST_BOTTOM = 0.95
+
+AROUND = np.ones((5, 5), np.uint8)
 
 SHADOW_OFF = 5.0
 # A shadow changes slowly, unless its colour tells it from a grey thing.
@@ -92,7 +96,8 @@ def find(rgb: Pixels, lab: Floats) -> Cutout | None:
     alike = certainty.overlap(strict, loose)
     if alike < LEAST_ALIKE or mask[-1].mean() > MOST_BOTTOM:
         return None
-    if _faint(mask, _apart(lab, colours), FAINT * limit) > MOST_FAINT:
+    near = _apart(smooth, colours) < limit
+    if not _is_thing(mask, masks.from_border(near), smooth):
         return None
     return Cutout(mask=mask, alike=alike)
 
@@ -213,9 +218,21 @@ def _shadow(rgb: Pixels, lab: Floats, colours: Floats) -> Mask:
     return (off < SHADOW_OFF) & slow & darker
 
 
-def _faint(mask: Mask, off: Floats, least: float) -> float:
-    """The share of the outline beside which nothing inside is that far off."""
+def _is_thing(mask: Mask, ground: Mask, smooth: Floats) -> bool:
+    """Whether the outlines are those of a thing and of its shadow: `ground` is all that
+    lies on the surface, without the shadow."""
+    change = _change(smooth)
     outline = mask & ~masks.shrunk(mask)
-    inside = np.where(mask, off, 0).astype(np.float32)
-    near = cv2.dilate(inside, np.ones((7, 7), np.uint8))
-    return float((near[outline] < least).mean())
+    soft = np.count_nonzero(cv2.dilate(change, AROUND)[outline] < SOFT)
+    apart = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    rim = masks.grown(ground) & ~ground & apart
+    beside = np.where(apart, change, 0).astype(np.float32)
+    sharp = np.count_nonzero(cv2.dilate(beside, AROUND)[rim] > SHARP)
+    length = np.count_nonzero(outline)
+    return bool(soft <= MOST_SOFT * length and sharp <= MOST_SHARP * length)
+
+
+def _change(smooth: Floats) -> Floats:
+    """How fast the colour changes, delta E per pixel."""
+    across = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) / 8 for dx in (0, 1)]
+    return np.linalg.norm(np.dstack(across), axis=2).astype(np.float32)

@@ -131,6 +131,23 @@ def test_a_pale_thing_of_almost_the_ground_s_colour_is_left_to_the_cues():
     assert subject.find(photo).route == "cues"
 
 
+def test_a_thing_as_dark_as_a_shadow_is_left_to_the_cues():
+    photo = np.full((HEIGHT, WIDTH, 3), (60, 60, 62), np.uint8)
+    cv2.circle(photo, (300, 200), 120, (42, 42, 44), -1)
+    cv2.rectangle(photo, (240, 120), (360, 280), (150, 40, 30), -1)
+    assert subject.find(photo).route == "cues"
+
+
+def test_a_shadow_whose_colour_is_not_the_paper_s_is_left_to_the_cues(car):
+    shadow = np.zeros((HEIGHT, WIDTH), np.float32)
+    cv2.ellipse(shadow, (300, 225), (180, 60), 0, 0, 360, 0.5, -1)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 20)[..., None]
+    photo, truth = _product(car, (255, 250, 235), np.ones((HEIGHT, WIDTH)))
+    tinted = photo * (1 - np.clip(shadow * (0.3, 1.0, 2.0), 0, 1))
+    photo = np.where(truth[..., None] > 0, photo, tinted).astype(np.uint8)
+    assert subject.find(photo).route == "cues"
+
+
 @pytest.mark.parametrize("name", ["car_concept_with_person", "interior_bedroom"])
 def test_an_everyday_photo_has_no_ground_of_one_colour(name):
     photo = pixels.decode(PHOTOS / f"{name}.jpg")
