@@ -100,10 +100,11 @@ def find(rgb: Pixels) -> Subject:
 
 def opinion(rgb: Pixels) -> Floats:
     """How likely each pixel of an RGB picture is its subject, 0 to 1, at a small size:
-    what the picture alone says, before any cut."""
+    what the picture and its faces say, before any cut."""
     _, lab, focus = prepared(rgb)
     parts = pieces.find(lab, focus)
-    return spread(fitted.likelihood(cues.first(parts), fitted.models()["first"]), parts)
+    seen = faces.find(rgb)
+    return spread(thought(cues.first(parts), parts, seen, fitted.models()), parts)
 
 
 def prepared(rgb: Pixels) -> tuple[Pixels, Floats, Floats]:

@@ -27,8 +27,10 @@ class Classical:
     placement: ClassVar[Placement] = "child"
 
     def load(self) -> None:
+        from gpu_worker.engines.cutout import faces
         from gpu_worker.engines.smart_mask import masking
 
+        faces.load()
         self._mask = masking.mask
 
     def run(self, batch: Sequence[Item], hooks: Hooks) -> Sequence[Outcome]:

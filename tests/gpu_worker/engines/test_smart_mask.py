@@ -147,6 +147,13 @@ def test_further_points_correct_a_mask(engine):
     assert overlap(both, truth("person_arms_raised")) >= 0.85
 
 
+def test_a_click_on_the_clothes_of_who_looks_at_us_is_the_person(engine):
+    found = masked(engine, FORMATS / "avif_plain.avif", points=[[64, 115]])
+    # Her face as well, and not the shirt alone.
+    assert (found[38:68, 52:76] > 127).mean() > 0.95
+    assert 0.4 < (found > 127).mean() < 0.7
+
+
 def test_the_subject_is_found_without_any_prompt(engine):
     assert overlap(masked(engine, LEMUR, auto=True), truth("animal_lemur_fur")) >= 0.95
 
