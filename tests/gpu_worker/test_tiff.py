@@ -8,6 +8,8 @@ from PIL import ImageCms
 
 from gpu_worker import pixels
 from gpu_worker.errors import InvalidImage
+from gpu_worker.pixels import libvips
+from gpu_worker.pixels.tiff import TiffFile
 from tests.gpu_worker.tiffs import (
     ALPHA,
     CMYK,
@@ -174,13 +176,14 @@ def test_a_file_that_is_cut_short_is_damaged(share):
         pixels.decode(data[: int(len(data) * share)])
 
 
-def test_a_file_that_tells_of_two_sizes_is_damaged():
-    data = tiff(ramps(5, 255).astype("u1"), CMYK, extra=ALPHA)
-    table = struct.unpack_from("<I", data, 4)[0]
-    size = struct.pack("<HHI", 257, 4, 1)
-    other = data[table:].replace(size, struct.pack("<HHI", 256, 4, 1), 1)
-    with pytest.raises(InvalidImage):
-        pixels.decode(data[:table] + other)
+def test_the_size_that_was_held_against_the_limits_is_the_one_that_is_read(
+    monkeypatch,
+):
+    """However two readers may come to see another one in the same file."""
+    larger = libvips.Image.black(WIDTH, HEIGHT + 1, bands=5).copy(interpretation="cmyk")
+    monkeypatch.setattr(TiffFile, "_opened", lambda self: larger)
+    with pytest.raises(InvalidImage, match="damaged"):
+        pixels.decode(tiff(ramps(5, 255).astype("u1"), CMYK, extra=ALPHA))
 
 
 def _table_first(data: bytes) -> bytes:
