@@ -44,10 +44,14 @@ from gpu_worker.pixels import Pixels
 
 FOLDS = 5
 WEIGHTS = {"photo": 2.0, "added": 1.0, "composite": 0.6, "masked": 0.6, "people": 0.6}
+# Those of people are not for the opinions, and harder than everyday photos.
+WEIGHTS_OF_WHOLES = WEIGHTS | {"people": 0.2}
 # Where the lines of cues bend: at these shares of all values.
 BENDS = (0.2, 0.5, 0.8)
+# Nearer bends, in shares of all values' range, say nothing but how steep a line can be.
+NARROWEST = 0.005
 RIDGE = 1e-3
-RIDGE_OF_CERTAINTY = 0.15
+RIDGE_OF_CERTAINTY = 0.1
 ROUNDS = 6
 # Of a picture's proposals the best and some by chance are learnt from.
 BEST_PROPOSALS, ANY_PROPOSALS = 30, 300
@@ -82,6 +86,7 @@ class Example:
     second: Cues = field(default_factory=dict)
     with_face: Cues = field(default_factory=dict)
     cuts: list[NDArray[np.bool_]] = field(default_factory=list)
+    weighed: Weighed | None = None
     known: Known | None = None
     proposals: Cues = field(default_factory=dict)
     overlaps: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -108,7 +113,7 @@ def main() -> None:
         type=Path,
         action="append",
         default=[],
-        help="such folders for the models with a face alone",
+        help="such folders for all but the opinions without a face",
     )
     parser.add_argument("--out", type=Path, default=fitted.FILE)
     arguments = parser.parse_args()
@@ -231,16 +236,21 @@ def _propose(one: Example, models: Mapping[str, Model]) -> None:
         if one.faces
         else fitted.likelihood(one.second, models["second"])
     )
-    weighed = Weighed(
-        cues=one.first, first=one.opinion, second=opinion, trials=one.trials
+    one.weighed = Weighed(
+        faces=one.faces,
+        cues=one.first,
+        first=one.opinion,
+        second=opinion,
+        trials=one.trials,
+        mask=subject.outlined(one.rgb, opinion, one.pieces),
     )
     one.cuts = [
         *one.trials,
-        subject.outlined(one.rgb, opinion, one.pieces),
+        one.weighed.mask,
         subject.outlined(one.rgb, one.opinion_coarse, one.coarse),
         *subject.mirrored(one.rgb, one.lab, one.focus, one.faces, models),
     ]
-    one.known = subject.known(one.lab, one.pieces, weighed, one.cuts, models)
+    one.known = subject.known(one.lab, one.pieces, one.weighed, one.cuts, models)
     one.proposals, one.overlaps = _sample(one.known, one.truth)
 
 
@@ -257,9 +267,9 @@ def _sample(known: Known, truth: Floats) -> tuple[Cues, Floats]:
 
 
 def _finish(one: Example, models: Mapping[str, Model]) -> None:
-    if one.known is None:
+    if one.weighed is None or one.known is None:
         raise ValueError("the example has no proposals yet")
-    one.search = subject.concluded(one.rgb, one.known, one.cuts, models)
+    one.search = subject.concluded(one.rgb, one.weighed, one.known, one.cuts, models)
     mask = one.search.mask
     one.iou = max(certainty.overlap(mask, truth > 127) for truth in one.truths)
 
@@ -318,7 +328,7 @@ def _of_proposals(examples: Sequence[Example]) -> Model:
     table = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
     overlaps = np.concatenate([one.overlaps for one in examples])
     counts = [len(one.overlaps) for one in examples]
-    weights = np.array([WEIGHTS[one.case.group] for one in examples])
+    weights = np.array([WEIGHTS_OF_WHOLES[one.case.group] for one in examples])
     each = np.repeat(weights / counts, counts).astype(np.float32)
     rows = _Rows.of(table, each, bent=True)
     start = RANK_SHARPNESS * rows.logistic(overlaps, RIDGE)
@@ -367,7 +377,7 @@ def _of_certainty(examples: Sequence[Example]) -> Model:
     return _logistic(
         {name: np.concatenate([table[name] for table in signs]) for name in signs[0]},
         np.clip((overlaps - USELESS) / (GOOD - USELESS), 0, 1),
-        np.array([WEIGHTS[one.case.group] for one in examples]),
+        np.array([WEIGHTS_OF_WHOLES[one.case.group] for one in examples]),
         RIDGE_OF_CERTAINTY,
         bent=False,
     )
@@ -461,9 +471,14 @@ class _Rows:
 
 
 def _places(values: Floats) -> list[float]:
-    """Where a cue's line bends; nowhere if it has two values only."""
-    inner = np.unique(np.quantile(values, BENDS).astype(np.float32))
-    return [float(one) for one in inner if values.min() < one < values.max()]
+    """Where a cue's line bends: at no end and not where it bends already, so nowhere if
+    the cue has two values only."""
+    least, most = float(values.min()), float(values.max())
+    width, found = NARROWEST * (most - least), [least]
+    for one in np.quantile(values, BENDS).astype(np.float32):
+        if found[-1] + width < one < most - width:
+            found.append(float(one))
+    return found[1:]
 
 
 def _fold(one: Example, examples: Sequence[Example]) -> int:

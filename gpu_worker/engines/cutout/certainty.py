@@ -35,6 +35,7 @@ def signs(found: Search, rgb: Pixels) -> dict[str, Floats]:
     moved = float(np.abs(found.likely - mask).mean())
     numbers = {
         "in all cuts": _in_all([mask, *found.others]),
+        "support": found.support,
         "moved from the opinion": moved / (share + 0.02),
         "colours of the outside": _unlike(rgb, mask),
         "spread of colours": float(np.log(lab[mask].std(axis=0).sum() + 1)),

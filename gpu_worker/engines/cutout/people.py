@@ -17,6 +17,7 @@ from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.pieces import Floats, Pieces, distances
 
 Mask = NDArray[np.bool_]
+Sets = NDArray[np.bool_]
 
 # How wide half a person is, from above the hair to the knees: heights below the face's
 # centre, and widths, in widths of the face. Half of the drawn masks reached so far.
@@ -31,6 +32,8 @@ SOFT, SOFTER = 0.25, 0.12
 STEEP, OFFSET = 1.2, 0.3
 LEAST, MOST = -2.2, 3.5
 CORE, FAR = 0.8, 0.3
+# How far a face reaches from its centre, in its widths.
+FACE_SIGMA = 0.4
 
 
 def first(pieces: Pieces, faces: Sequence[Face], opinion: Floats) -> dict[str, Floats]:
@@ -71,6 +74,35 @@ def second(
     return found | {
         f"cut {number}": pieces.mean_of(mask) for number, mask in enumerate(masks)
     }
+
+
+def held(pieces: Pieces, faces: Sequence[Face], sets: Sets) -> dict[str, Floats]:
+    """How much of faces and of the people below them each set of superpixels holds; 0
+    where no face is seen."""
+    names = (
+        "faces",
+        "every face",
+        "person agreed",
+        "overlap with person",
+        "person inside",
+    )
+    if not faces:
+        return {name: np.zeros(len(sets), np.float32) for name in names}
+    areas, person = pieces.areas, _silhouettes(pieces, faces)[0]
+    each = sets @ np.stack([_face(pieces, face) for face in faces], axis=1)
+    likely = (1 / (1 + np.exp(-person))).astype(np.float32)
+    shared, size = sets @ (areas * likely), sets @ areas
+    overlap = shared / (size + areas @ likely - shared)
+    found = each.mean(axis=1), each.min(axis=1), sets @ (areas * person)
+    return dict(zip(names, (*found, overlap, shared / size), strict=True))
+
+
+def _face(pieces: Pieces, face: Face) -> Floats:
+    """How much of a face each superpixel is; they sum to 1."""
+    _, beside, below = _silhouette(pieces, face)
+    part = pieces.areas * np.exp(-(beside**2 + below**2) / (2 * FACE_SIGMA**2))
+    parts: Floats = (part / (part.sum() + 1e-9)).astype(np.float32)
+    return parts
 
 
 def _silhouettes(

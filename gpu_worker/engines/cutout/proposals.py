@@ -5,8 +5,7 @@ So some thousand sets are proposed (after Carreira and Sminchisescu, CPMC, TPAMI
 what random walks from a superpixel mostly reach before they leave the picture, what
 single cues and the opinion hold from some value on, and its cuts. Cues of the whole set
 rank them: how clear its outline is, how alike it is inside, how unlike what surrounds
-it, its shape and place, and what the opinion says of it. Their vote counts as much as
-the opinion.
+it, its shape and place, the faces in it, and what the opinion says of it. So they vote.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.engines.cutout import fitted
+from gpu_worker.engines.cutout import fitted, people
 from gpu_worker.engines.cutout.boundaries import Boundaries
+from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces, distances
 
@@ -51,26 +51,37 @@ RARE = 0.003
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known of a picture's superpixels: the likelihood of an outline on each
-    boundary, the first cues, opinions, the one that counts first, and how much of each
-    superpixel is in which cut; all but the cues 0 to 1."""
+    boundary, the first cues, the faces, opinions, the one that counts first, and how
+    much of each superpixel is in which cut; all but cues and faces 0 to 1."""
 
     pieces: Pieces
     boundaries: Boundaries
     parted: Floats
     cues: Mapping[str, Floats]
+    faces: Sequence[Face]
     opinions: Sequence[Floats]
     cuts: Sequence[Floats]
 
 
-def agreed(known: Known, model: Model) -> Floats:
-    """The opinion, half of it the proposals' vote, each with the weight of its rank."""
-    opinion = known.opinions[0]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """The proposals, one row each, and the logarithm of their odds."""
+
+    sets: Sets
+    odds: Floats
+
+    def shares(self, *, softness: float = 1.0) -> Floats:
+        """The share of each proposal in the vote; the softer, the more alike."""
+        weights = np.exp((self.odds - self.odds.max()) / np.float32(softness))
+        shares: Floats = weights / weights.sum()
+        return shares
+
+
+def ranked(known: Known, model: Model) -> Ranked:
     sets = made(known)
     if not len(sets):
-        return opinion
-    odds = fitted.odds(cues(known, sets), model)
-    weights = np.exp(odds - odds.max())
-    return (opinion + weights / weights.sum() @ sets.astype(np.float32)) / 2
+        return Ranked(sets=sets, odds=np.zeros(0, np.float32))
+    return Ranked(sets=sets, odds=fitted.odds(cues(known, sets), model))
 
 
 def made(known: Known) -> Sets:
@@ -87,6 +98,7 @@ def cues(known: Known, sets: Sets) -> dict[str, Floats]:
     """What speaks for and against each proposal, by name."""
     found = _outline(known, sets) | _shape(known.pieces, sets)
     found |= _borders(known, sets) | _colours(known.pieces, sets)
+    found |= people.held(known.pieces, known.faces, sets)
     for number, opinion in enumerate([*known.opinions, *known.cuts]):
         found |= _overlap(known.pieces.areas, sets, opinion, number)
     return found | _agreement(known, sets)

@@ -14,9 +14,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The maps are (H, W). `likely` is the opinion that `mask` follows; `others` are
-    all other cuts that were made: what is right is in each of them."""
+    """The maps are (H, W). `likely` is the last opinion; `others` are all cuts that
+    were made: what is right is in each of them. `support` is how much `mask` overlaps
+    with the opinion before proposals or with these, whichever is less, 0 to 1."""
 
     likely: Floats
     mask: Mask
     others: list[Mask]
+    support: float

@@ -3,7 +3,8 @@
 A ground of one colour, as product shots have, is flooded from the border (`backdrop`).
 In any other picture cues speak for and against each superpixel (`cues`), GrabCut
 follows their opinion in two ways, the cues are weighed again with both cuts in hand,
-whole sets of superpixels vote (`proposals`), and a last GrabCut draws the outline.
+whole sets of superpixels vote (`proposals`), and of the outlines that follow from all
+this one is chosen (`choice`).
 
 Deterministic: OpenCV's random numbers are seeded for each GrabCut.
 """
@@ -22,6 +23,7 @@ from gpu_worker.engines.cutout import (
     backdrop,
     boundaries,
     certainty,
+    choice,
     cues,
     faces,
     fitted,
@@ -125,12 +127,12 @@ def search(rgb: Pixels, lab: Floats, focus: Floats, seen: Sequence[Face]) -> Sea
     rough = thought(cues.first(coarse), coarse, seen, models)
     cuts = [
         *weighed.trials,
-        outlined(rgb, weighed.second, parts),
+        weighed.mask,
         outlined(rgb, rough, coarse),
         *mirrored(rgb, lab, focus, seen, models),
     ]
     there = known(lab, parts, weighed, cuts, models)
-    return concluded(rgb, there, cuts, models)
+    return concluded(rgb, weighed, there, cuts, models)
 
 
 def thought(
@@ -150,12 +152,14 @@ def thought(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
     """What the cues and the faces say of superpixels, alone and again with the trial
-    cuts in hand."""
+    cuts in hand, and the outline that follows."""
 
+    faces: Sequence[Face]
     cues: dict[str, Floats]
     first: Floats
     second: Floats
     trials: list[Mask]
+    mask: Mask
 
 
 def weigh(
@@ -169,7 +173,14 @@ def weigh(
     if seen:
         person = people.second(parts, seen, opinion, before, trials)
         opinion = fitted.likelihood(person, models["second with a face"])
-    return Weighed(cues=found, first=before, second=opinion, trials=trials)
+    return Weighed(
+        faces=seen,
+        cues=found,
+        first=before,
+        second=opinion,
+        trials=trials,
+        mask=outlined(rgb, opinion, parts),
+    )
 
 
 def known(
@@ -186,20 +197,32 @@ def known(
         boundaries=found,
         parted=fitted.likelihood(found.cues, models["boundary"]),
         cues=weighed.cues,
+        faces=weighed.faces,
         opinions=[weighed.second, weighed.first],
         cuts=[parts.mean_of(one) for one in cuts],
     )
 
 
 def concluded(
-    rgb: Pixels, known: Known, cuts: list[Mask], models: Mapping[str, Model]
+    rgb: Pixels,
+    weighed: Weighed,
+    known: Known,
+    cuts: list[Mask],
+    models: Mapping[str, Model],
 ) -> Search:
-    """The last opinion and its outline."""
-    opinion = proposals.agreed(known, models["proposal"])
+    """The outline that is chosen, and what speaks for it."""
+    ranked = proposals.ranked(known, models["proposal"])
+    opinions = choice.opinions(known, ranked)
+    found = [outlined(rgb, one, known.pieces) for one in opinions] + [weighed.mask]
+    supports = [
+        choice.support(known, ranked, known.pieces.mean_of(one)) for one in found
+    ]
+    best = choice.best(supports)
     return Search(
-        likely=spread(opinion, known.pieces),
-        mask=outlined(rgb, opinion, known.pieces),
-        others=cuts,
+        likely=spread(opinions[0], known.pieces),
+        mask=found[best],
+        others=[*cuts, *found],
+        support=min(supports[best]),
     )
 
 
@@ -215,7 +238,7 @@ def mirrored(
     parts = pieces.find(_mirror(lab), _mirror(focus), about=MIRRORED)
     there, size = _mirror(rgb), (rgb.shape[1], rgb.shape[0])
     weighed = weigh(there, parts, faces.mirrored(seen), models)
-    cuts = [*weighed.trials, outlined(there, weighed.second, parts)]
+    cuts = [*weighed.trials, weighed.mask]
     return [cv2.resize(cut[:, ::-1].astype(np.float32), size) > 0.5 for cut in cuts]
 
 

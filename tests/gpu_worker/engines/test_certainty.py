@@ -15,10 +15,13 @@ def picture_of_a_disc() -> tuple[np.ndarray, np.ndarray]:
     return np.clip(picture + noise, 0, 255).astype(np.uint8), disc
 
 
-def sure_of(others: list[np.ndarray], *, doubt: float = 0.02) -> float:
+def sure_of(
+    others: list[np.ndarray], *, doubt: float = 0.02, support: float = 0.85
+) -> float:
     picture, disc = picture_of_a_disc()
     likely = np.where(disc, 1 - doubt, doubt).astype(np.float32)
-    return certainty.of(Search(likely=likely, mask=disc, others=others), picture)
+    search = Search(likely=likely, mask=disc, others=others, support=support)
+    return certainty.of(search, picture)
 
 
 def test_a_mask_that_every_cut_finds_is_certain():
@@ -26,9 +29,14 @@ def test_a_mask_that_every_cut_finds_is_certain():
     assert sure_of([disc] * 6) > 0.8
 
 
+def test_a_mask_unlike_what_is_likely_is_less_certain():
+    _, disc = picture_of_a_disc()
+    assert sure_of([disc] * 6, support=0.4) < sure_of([disc] * 6)
+
+
 def test_one_cut_elsewhere_makes_a_mask_less_certain():
     _, disc = picture_of_a_disc()
-    assert sure_of([*[disc] * 5, disc[:, ::-1]]) < sure_of([disc] * 6) - 0.1
+    assert sure_of([*[disc] * 5, disc[:, ::-1]]) < sure_of([disc] * 6) - 0.05
 
 
 def test_an_undecided_opinion_is_uncertain():

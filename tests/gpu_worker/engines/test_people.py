@@ -90,6 +90,25 @@ def test_faces_looked_for_at_once_are_the_same(officer):
     assert found == [faces.find(photo) for photo in photos]
 
 
+def test_a_set_with_the_face_and_the_body_holds_more_of_the_person():
+    lab = np.random.default_rng(1).uniform(0, 60, (120, 160, 3)).astype(np.float32)
+    parts = pieces.find(lab, np.zeros(lab.shape[:2], np.float32))
+    face = Face(x=0.5, y=0.3, width=0.15, clearness=1.0)
+    beside, below = np.abs(parts.places[:, 0] - 0.5), parts.places[:, 1]
+    sets = np.stack([beside < 0.2, (beside < 0.2) & (below > 0.6), beside > 0.4])
+    held = people.held(parts, [face], sets)
+    assert held["faces"] == pytest.approx([1, 0, 0], abs=0.1)
+    whole, body, wall = held["overlap with person"]
+    assert whole > body > wall
+
+
+def test_without_a_face_no_set_holds_any_person():
+    lab = np.zeros((60, 80, 3), np.float32)
+    parts = pieces.find(lab, np.zeros(lab.shape[:2], np.float32))
+    held = people.held(parts, [], np.ones((3, len(parts.areas)), np.bool_))
+    assert all(values.tolist() == [0, 0, 0] for values in held.values())
+
+
 def test_a_face_comes_with_its_clothes_though_they_have_other_colours(in_grey):
     assert _share_of_face(subject.find(in_grey).mask) > 0.9
 
