@@ -79,6 +79,13 @@ class TooLarge(NijikaError):
     status = 413
 
 
+class AddressTooLong(NijikaError):
+    """The request's address is too long."""
+
+    code = "address_too_long"
+    status = 414
+
+
 class UnsupportedMedia(NijikaError):
     """This content type, or this file's format, is not read here."""
 
@@ -99,6 +106,13 @@ class RateLimited(NijikaError):
     code = "rate_limited"
     status = 429
     headers = {"Retry-After": "1"}
+
+
+class HeadTooLarge(NijikaError):
+    """The request's head is too long."""
+
+    code = "head_too_large"
+    status = 431
 
 
 class Unavailable(NijikaError):

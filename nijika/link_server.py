@@ -28,7 +28,7 @@ from django.db import connection
 
 from jobs import link_view
 from nijika import counters, link_door, problems, request_ids
-from nijika.errors import Malformed, NijikaError, NotFound, TooLarge
+from nijika.errors import HeadTooLarge, Malformed, NijikaError, NotFound, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,6 @@ BACKLOG = 256
 HEAD_END = b"\r\n\r\n"
 ONCE = select.EPOLLIN | select.EPOLLONESHOT
 """One thread hears of a connection, and no other until it has dealt with it."""
-
-
-class HeadTooLarge(NijikaError):
-    """The request's head is too long."""
-
-    code = "head_too_large"
-    status = 431
 
 
 class LinkServer:

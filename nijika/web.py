@@ -1,8 +1,7 @@
 """`python -m nijika.web`: the web server, one process on `NIJIKA_HOST:NIJIKA_PORT`.
 
-granian runs inside this process and its event loop, so that signals are ours: SIGTERM
-and SIGINT stop the listening, let running requests end, and end the process within
-`STOP_S` whatever hangs. (Run by its own command it has sometimes ignored SIGTERM.)
+SIGTERM and SIGINT stop the listening, let running requests end, and end the process
+within `STOP_S` whatever hangs.
 The loop is uvloop's: a submit costs the process 580 µs of CPU, with asyncio's own 630.
 """
 
@@ -14,19 +13,15 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Protocol
+from typing import Protocol
 
 import uvloop
 from django.core.exceptions import ImproperlyConfigured
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
+
+from nijika.front.connections import Server
+from nijika.front.server import Front
 
 STOP_S = 6.0
-BACKLOG = 1024
-OPEN_CONNECTIONS = 4096
-"""Beyond these, connections wait in the kernel. An idle one costs a few kilobytes."""
-IDLE_MS = 60_000
 SWITCH_S = 0.02
 """A thread that computes keeps the interpreter for so long while others want it.
 
@@ -67,37 +62,28 @@ def main() -> str | None:
     return None
 
 
-async def serve(application: Any, link: Service | None = None) -> None:
-    """Serve an ASGI application on the address of the environment until a signal, and
-    the link beside it.
+async def serve(front: Front, link: Service | None = None) -> None:
+    """Serve the front on the address of the environment until a signal, and the link
+    beside it. Ends the process.
 
-    Ends the process.
+    Raises ImproperlyConfigured for what is set so that it cannot.
     """
-    host, port = _address()
-    server = Server(
-        application,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        backlog=BACKLOG,
-        backpressure=OPEN_CONNECTIONS,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=IDLE_MS),
-    )
-    stopped = asyncio.Event()
+    listening = _listening()
+    if (refusal := await front.open()) is not None:
+        raise ImproperlyConfigured(refusal)
+    server = Server(front)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, application, stopped)
-    # It says on every start that embedding is experimental, and each lost client.
-    logging.getLogger("_granian").setLevel(logging.ERROR)
+        loop.add_signal_handler(number, _stop, server, front)
     if link is not None:
         link = _started(link)
+    host, port = listening.getsockname()[:2]
     print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201
-    await server.serve()
+    await server.serve([listening])
     if link is not None:
         link.stop()
-    _end(0 if stopped.is_set() else 1)
+    front.close()
+    _end()
 
 
 def _started(link: Service) -> Service | None:
@@ -111,43 +97,33 @@ def _started(link: Service) -> Service | None:
     return link
 
 
-def _address() -> tuple[str, int]:
-    """Where to listen. Raises ImproperlyConfigured."""
+def _listening() -> socket.socket:
+    """Where to listen. Raises ImproperlyConfigured, also if somebody listens there."""
     host = os.environ.get("NIJIKA_HOST", "127.0.0.1")
-    named = os.environ.get("NIJIKA_PORT", "8000")
+    port = os.environ.get("NIJIKA_PORT", "8000")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        _refuse_shared_port(host, int(named))
+        return socket.create_server((host, int(port)), family=family)
     except (OSError, ValueError, OverflowError) as error:
-        text = f"NIJIKA_HOST={host!r}, NIJIKA_PORT={named!r}: {error}"
+        text = f"NIJIKA_HOST={host!r}, NIJIKA_PORT={port!r}: {error}"
         raise ImproperlyConfigured(text) from error
-    return host, int(named)
 
 
-def _refuse_shared_port(host: str, port: int) -> None:
-    """Raises OSError if somebody listens there: granian would share it silently."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-
-
-def _stop(server: Server, application: Any, stopped: asyncio.Event) -> None:
-    if stopped.is_set():
-        return
-    stopped.set()
-    watchdog = threading.Timer(STOP_S, _end, [0])
+def _stop(server: Server, front: Front) -> None:
+    watchdog = threading.Timer(STOP_S, _end)
     watchdog.daemon = True
     watchdog.start()
-    application.stop()
-    server.stop()  # type: ignore[no-untyped-call]
+    front.stop()
+    server.stop()
 
 
-def _end(status: int) -> None:
-    """Leave without Python's own farewell: a thread of granian that still wants the
-    interpreter then would abort the process."""
+def _end() -> None:
+    """Leave without Python's own farewell: a thread that still wants the interpreter
+    then would abort the process."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ and does without a thread what may take long: receiving bodies, awaiting a share
 commit, sending files. It knows no routes, keys or rules; what it needs of them comes in
 `Options`.
 
-    lanes    bounded pools of threads: ordinary, uploads, link
-    bodies   request bodies: limits, pace, memory or disk
-    answers  what the front says itself, and what it does for a view
-    streams  answers that go on for as long as something happens
-    server   the ASGI application
+    lanes        bounded pools of threads: ordinary, uploads, link
+    bodies       request bodies: limits, pace, memory or disk
+    answers      what the front says itself, and what it does for a view
+    streams      answers that go on for as long as something happens
+    server       the ASGI application
+    connections  uvicorn under it, with bounds and refusals of ours
 """

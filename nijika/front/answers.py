@@ -10,11 +10,11 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase
 
-from nijika import cors, problems
+from nijika import cors, problems, request_ids
 from nijika.bridge import Headers, Outcome
 from nijika.continuation import Finish, Plain
 from nijika.errors import NotFound, Unavailable
-from nijika.front.bodies import ClientGone
+from nijika.front.bodies import ClientGone, Receive
 from nijika.front.lanes import Arrivals, Lane
 
 FILE_CHUNK_BYTES = 256_000
@@ -56,8 +56,6 @@ class Answer:
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
         self.status = status
-        # granian names itself where nothing stands; what stands may be empty.
-        headers = [*headers, (b"server", b"")]
         message = {"type": "http.response.start", "status": status, "headers": headers}
         await self._send(message)
 
@@ -84,13 +82,9 @@ class Answer:
         headers += [(k.lower().encode(), v.encode()) for k, v in marks.items()]
         await self.whole(status, headers, body)
 
-    async def file(
-        self, path: Path, outcome: Outcome, disk: Lane, *, offered: bool
-    ) -> None:
-        """Send a stored file under the outcome's headers.
-
-        `offered`: the server sends files itself. Raises NotFound if it is gone.
-        """
+    async def file(self, path: Path, outcome: Outcome, disk: Lane) -> None:
+        """Send a stored file under the outcome's headers. Raises NotFound if it is
+        gone."""
         try:
             size_bytes = path.stat().st_size
         except OSError:
@@ -99,17 +93,22 @@ class Answer:
         await self.start(outcome.status, headers)
         if self.head or size_bytes == 0:
             await self.chunk(b"", more=False)
-        elif offered:
-            await self._send({"type": "http.response.pathsend", "path": str(path)})
         else:
             await self._file_in_chunks(path, disk)
 
     async def _file_in_chunks(self, path: Path, disk: Lane) -> None:
         with path.open("rb") as file:
             while chunk := await disk.run(lambda: file.read(FILE_CHUNK_BYTES)):
-                async with asyncio.timeout(SLOW_READER_S):
-                    await self.chunk(chunk, more=True)
+                await self.patiently(chunk)
         await self.chunk(b"", more=False)
+
+    async def patiently(self, chunk: bytes) -> None:
+        """One of several. Raises ClientGone for a client that has stopped reading."""
+        try:
+            async with asyncio.timeout(SLOW_READER_S):
+                await self.chunk(chunk, more=True)
+        except TimeoutError:
+            raise ClientGone() from None
 
 
 class StreamToClient:
@@ -150,6 +149,21 @@ async def result_of(wish: Finish, arrivals: Arrivals) -> Any:
         too_late.cancel()
 
 
+async def refuse(
+    error: Exception, scope: dict[str, Any], receive: Receive, send: Send
+) -> None:
+    """The ASGI application for what is no request: a connection's last answer."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    answer = Answer(
+        send,
+        path=scope["path"],
+        head=scope["method"] == "HEAD",
+        request_id=request_ids.choose(_text(headers.get(b"x-request-id"))),
+        origin=_text(headers.get(b"origin")),
+    )
+    await answer.failure(error, closing=True)
+
+
 def problem_of(error: BaseException, request_id: str) -> HttpResponse:
     return problems.from_exception(error, request_id)
 
@@ -169,6 +183,10 @@ def merged(headers: Headers, placeholder: Headers) -> Headers:
     """An answer's headers, and those that middleware put on its placeholder."""
     own = {name for name, _ in headers} | {b"content-type", b"content-length"}
     return headers + [(name, value) for name, value in placeholder if name not in own]
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _arrive(

@@ -63,23 +63,14 @@ class Options:
 class Front:
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._ready = False
         self._streams = Streams()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._ready:
-            self._open()
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
 
     def stop(self) -> None:
         """The server takes no more requests: end what would go on for long."""
         self._streams.stop()
 
-    def _open(self) -> None:
-        """Start the lanes, in the loop that they will work for."""
+    async def open(self) -> str | None:
+        """Start the lanes, in the loop that they will work for. A text: why not."""
         options = self._options
         self._loop = asyncio.get_running_loop()
         self._arrivals = Arrivals(self._loop)
@@ -88,21 +79,14 @@ class Front:
         self._uploads = lane("uploads", threads=options.upload_threads)
         self._link = lane("link", threads=options.link_threads)
         self._disk = Lane("disk", threads=1, waiting=10_000, arrivals=self._arrivals)
-        self._ready = True
+        return await self._ordinary.run(options.check)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        refusal = await self._ordinary.run(self._options.check)
-        if refusal is not None:
-            await send({"type": "lifespan.startup.failed", "message": refusal})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+    def close(self) -> None:
+        """Let the lanes end once they have done what is queued."""
         for lane in (self._ordinary, self._uploads, self._link, self._disk):
             lane.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = _Head(scope)
         answer = Answer(
             send,
@@ -215,8 +199,7 @@ class Front:
                 outcome.wish, outcome, environ, receive, answer
             )
         if isinstance(outcome.wish, SendFile):
-            offered = "http.response.pathsend" in scope.get("extensions", {})
-            await answer.file(outcome.wish.path, outcome, self._disk, offered=offered)
+            await answer.file(outcome.wish.path, outcome, self._disk)
         elif isinstance(outcome.wish, Stream):
             body.close()
             answer.is_stream = True

@@ -7,7 +7,7 @@ from functools import partial
 
 from nijika.bridge import Headers, Outcome
 from nijika.continuation import Feed
-from nijika.front.answers import SLOW_READER_S, Answer
+from nijika.front.answers import Answer
 from nijika.front.bodies import ClientGone
 
 
@@ -78,7 +78,7 @@ class Streams:
                     return
                 piece = b"" if await _woken(woken, feed.idle_s) else feed.idle()
             if piece:
-                await _chunk(piece, answer)
+                await answer.patiently(piece)
 
 
 async def _start(outcome: Outcome, answer: Answer) -> None:
@@ -92,15 +92,6 @@ async def _woken(woken: asyncio.Event, within_s: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-async def _chunk(piece: bytes, answer: Answer) -> None:
-    """Raises ClientGone for one who has stopped reading."""
-    try:
-        async with asyncio.timeout(SLOW_READER_S):
-            await answer.chunk(piece, more=True)
-    except TimeoutError:
-        raise ClientGone() from None
 
 
 def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""A small WSGI application behind the real front on a real granian, for its tests.
+"""A small WSGI application behind the real front on its real port, for its tests.
 
 `python -m tests.nijika.served` serves it on NIJIKA_PORT. It runs under
 `wsgiref.validate`, which complains of any breach of PEP 3333 by the bridge; the
@@ -39,6 +39,7 @@ from nijika.continuation import (  # noqa: E402
     Stream,
 )
 from nijika.errors import Conflict  # noqa: E402
+from nijika.front import connections  # noqa: E402
 from nijika.front.bodies import Spool  # noqa: E402
 from nijika.front.server import Front, Options  # noqa: E402
 
@@ -278,4 +279,7 @@ def options() -> Options:
 if __name__ == "__main__":
     import uvloop
 
+    idle_s, capacity = connections.IDLE_S, connections.OPEN_CONNECTIONS
+    connections.IDLE_S = float(os.environ.get("TEST_IDLE_S", idle_s))
+    connections.OPEN_CONNECTIONS = int(os.environ.get("TEST_CAPACITY", capacity))
     uvloop.run(web.serve(Front(options())))

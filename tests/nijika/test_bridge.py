@@ -1,4 +1,4 @@
-"""The bridge and the front's answers, over a real granian and `wsgiref.validate`."""
+"""The bridge and the front's answers, over a real server and `wsgiref.validate`."""
 
 import hashlib
 import socket

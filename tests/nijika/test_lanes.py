@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from socket import socket
 
+from nijika.local.servers import free_port
 from tests.nijika.conftest import Site, read_reply
 
 
@@ -95,7 +96,10 @@ options = dataclasses.replace(served.options(), check=lambda: "too many threads"
 uvloop.run(web.serve(Front(options)))
 """
     command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    environment = os.environ | {"NIJIKA_PORT": str(free_port())}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, env=environment
+    )
 
     assert ended.returncode == 1
     assert "too many threads" in ended.stdout + ended.stderr
