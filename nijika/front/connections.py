@@ -64,6 +64,7 @@ class Server(uvicorn.Server):
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -110,6 +111,10 @@ class Connection(HttpToolsProtocol):
         self._wait()
         if len(self.connections) > OPEN_CONNECTIONS:
             self._refuse(TooManyAtOnce())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -199,7 +204,8 @@ class Connection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._unset_keepalive_if_required()
-        if not self.transport.is_closing():
+        # Closing waits for whoever has not read the last answer yet.
+        if not self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.timeout_keep_alive_task = self.loop.call_later(
                 IDLE_S, self.timeout_keep_alive_handler
             )

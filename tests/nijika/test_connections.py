@@ -234,6 +234,19 @@ def test_who_reads_nothing_of_an_answer_is_cut(impatient: Site) -> None:
             assert len(read_all(connection)) < 3_900_000
 
 
+def test_who_reads_nothing_of_the_last_answer_is_cut(impatient: Site) -> None:
+    """Its connection is closing, and takes no more place than it may for a while."""
+    path = b"/api/stream?n=39&size=100000"
+    with ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            connection.connect(("127.0.0.1", impatient.port))
+            connection.sendall(b"GET %b HTTP/1.1\r\nConnection: close\r\n\r\n" % path)
+        until(lambda: say(impatient, LIVE).status == 503)
+        until(lambda: say(impatient, LIVE).status == 200)
+
+
 def test_beyond_the_open_connections_others_are_refused(impatient: Site) -> None:
     with ExitStack() as stack:
         for _ in range(3):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.nijika import served
-from tests.nijika.conftest import Site, until
+from tests.nijika.conftest import Site, read_reply, until
 
 
 def test_answer_is_made_on_a_thread_once_the_future_ends(site: Site) -> None:
@@ -84,10 +84,8 @@ def _ask(site: Site, path: str) -> socket.socket:
 
 def test_connection_serves_another_request_after_a_wait(site: Site) -> None:
     """Looking for the client's leaving takes nothing of its next request."""
-    connection = _ask(site, "/api/wait?0.2")
-    connection.settimeout(10)
-    first = connection.recv(65536)
-    assert first.startswith(b"HTTP/1.1 503")
-    connection.sendall(b"GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-    connection.close()
+    with _ask(site, "/api/wait?0.2") as connection:
+        connection.settimeout(10)
+        assert read_reply(connection).status == 503
+        connection.sendall(b"GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_reply(connection).status == 200
