@@ -38,6 +38,7 @@ from gpu_worker.engines.cutout.faces import Face
 from gpu_worker.engines.cutout.fitted import Line, Model
 from gpu_worker.engines.cutout.pieces import Floats, Pieces
 from gpu_worker.engines.cutout.proposals import Known
+from gpu_worker.engines.cutout.removal import CERTAIN
 from gpu_worker.engines.cutout.search import Search
 from gpu_worker.engines.cutout.subject import Weighed
 from gpu_worker.pixels import Pixels
@@ -507,7 +508,7 @@ def _report(examples: Sequence[Example]) -> None:
             continue
         overlaps = [one.iou for one in chosen]
         print(f"{group}: {len(chosen)} cases, mean IoU {np.mean(overlaps):.3f}")
-        for least in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+        for least in (0.6, 0.7, 0.75, CERTAIN, 0.85, 0.9):
             failed = [one for one in chosen if one.iou < 0.5]
             missed = sum(sure[one.case.name] >= least for one in failed)
             good = [one for one in chosen if one.iou >= 0.8]
