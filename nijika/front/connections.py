@@ -210,6 +210,9 @@ class Connection(HttpToolsProtocol):
                 IDLE_S, self.timeout_keep_alive_handler
             )
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(_to_its_end, cycle, app))
+
     def _is_answering(self) -> bool:
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete
@@ -258,6 +261,16 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self._start_asgi_task(self.cycle, partial(_refuse_patiently, error))
+
+
+async def _to_its_end(
+    cycle: RequestResponseCycle, application: Any, scope: Any, receive: Any, send: Any
+) -> None:
+    """A client that was given up in the middle of an answer gets no more of it."""
+    await application(scope, receive, send)
+    if cycle.response_started and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.transport.abort()
 
 
 async def _without_chunks(

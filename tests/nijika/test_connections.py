@@ -372,6 +372,24 @@ def test_answer_shorter_than_announced_is_no_answer() -> None:
         assert read_all(one).endswith(b"content-length: 8\r\n\r\nhalf")
 
 
+def test_client_that_is_given_up_is_cut_and_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    with (
+        serving(application) as port,
+        socket.create_connection(("127.0.0.1", port), 5) as one,
+    ):
+        one.sendall(LIVE)
+        with suppress(ConnectionResetError):
+            read_all(one)
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
 def test_header_of_two_lines_is_never_sent(value: str) -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
