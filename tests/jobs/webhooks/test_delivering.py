@@ -504,7 +504,7 @@ def test_hundred_dead_receivers_hardly_delay_a_healthy_one(
                     WebhookLane.objects.create(lane=endpoints.lane_of(endpoint.pk))
         beside = _slowest(deliverer, healthy, here)
         assert len(dead.hooks) >= 100
-    # Without that it would be the timeout's three seconds; a busy machine may take some.
+    # Without that it would be the timeout's three seconds; a busy machine takes some.
     assert beside < usual + 1.0, (usual, beside)
 
 
