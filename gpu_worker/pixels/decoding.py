@@ -81,7 +81,10 @@ def read(
             image.load()
             if kept:
                 image.info.pop("icc_profile")
-            pixels = colours.of_image(image)
+            if image.mode == "RGB" and enough and _is_less(enough, image.size):
+                pixels = _scaled(image, enough, icc=None if kept else icc)
+            else:
+                pixels = colours.of_image(image)
         pixels = upright(pixels, turn)
         return Picture(pixels=pixels, icc=kept, metadata=metadata)
 
@@ -115,6 +118,13 @@ def _by_libvips(
             raise MemoryError from error
         return None  # libvips is the stricter of the two about odd files
     return colours.of_array(_with_channels(pixels), _mode(loaded), icc)
+
+
+def _scaled(image: Image.Image, enough: Size, *, icc: bytes | None) -> Pixels:
+    """What Pillow has decoded. All its pixels to sRGB would take as long again."""
+    factors = enough[0] / image.width, enough[1] / image.height
+    pixels = scaling.scaled(np.asarray(image), enough, factors)
+    return colours.of_array(pixels, "RGB", icc)
 
 
 def _loaded(source: Path | bytes, load: str, options: dict[str, Any]) -> Any:

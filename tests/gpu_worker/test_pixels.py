@@ -74,6 +74,16 @@ def test_a_heif_that_is_cut_short_is_an_invalid_image(name, share):
         pixels.decode(data[: int(len(data) * share)], enough_px=(300, 225))
 
 
+def test_a_heic_that_shall_be_smaller_is_made_so_before_its_colours_are():
+    """It has a profile, which takes longer for all pixels than to decode them."""
+    whole = pixels.decode(FORMATS / "heic_iphone_12mp.heic")
+    found = pixels.decode(FORMATS / "heic_iphone_12mp.heic", enough_px=(640, 480))
+    wanted = Image.fromarray(whole).resize((640, 480), Image.Resampling.LANCZOS)
+
+    assert found.shape == (480, 640, 3)
+    assert np.abs(np.asarray(wanted, np.float32) - found).mean() < 1
+
+
 def _box(name, content):
     return struct.pack(">I4s", 8 + len(content), name) + content
 
