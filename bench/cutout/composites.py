@@ -83,11 +83,16 @@ def _studio(number: int, case: Case) -> Case:
     grey = float(random.choice([225, 245, 255]))
     ground = _shaded(np.full((height, width, 3), grey, np.float32), alpha, random)
     mixed = ground + alpha[..., None] * (subject - ground)
+    photo = _photographed(mixed, random)
+    return _shot("studio", number, case, photo=photo, alpha=alpha)
+
+
+def _shot(group: str, number: int, case: Case, *, photo: Pixels, alpha: Floats) -> Case:
     return Case(
-        name=f"studio_{number:02}_{case.name}",
-        group="studio",
+        name=f"{group}_{number:02}_{case.name}",
+        group=group,
         subject=case.subject,
-        photo=_photographed(mixed, random),
+        photo=photo,
         alphas=((alpha * 255).round().astype(np.uint8),),
     )
 
@@ -109,13 +114,8 @@ def _sweep(number: int, case: Case) -> Case:
     if random.random() < 0.5:
         ground = ground * (1 - _cast(alpha, random)[..., None])
     mixed = ground + alpha[..., None] * (subject - ground)
-    return Case(
-        name=f"sweep_{number:02}_{case.name}",
-        group="sweep",
-        subject=case.subject,
-        photo=_photographed(mixed, random),
-        alphas=((alpha * 255).round().astype(np.uint8),),
-    )
+    photo = _photographed(mixed, random)
+    return _shot("sweep", number, case, photo=photo, alpha=alpha)
 
 
 def _light(size: tuple[int, int], random: np.random.Generator) -> Floats:
